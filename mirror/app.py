@@ -1,0 +1,234 @@
+"""The composition root: opens bottom-up, runs, closes top-down. It decides nothing."""
+
+import platform
+import random
+import ssl
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from yarl import URL
+
+from mirror import __version__, config
+from mirror.containerd.channel import Channel
+from mirror.containerd.content import ContentStore
+from mirror.containerd.images import ImageRecords
+from mirror.containerd.leases import LeaseManager
+from mirror.containerd.snapshots import Snapshotter
+from mirror.core.jobs import Backoff, Kind
+from mirror.core.publish import ManifestPush
+from mirror.core.pull import Pull
+from mirror.core.push import BlobPush
+from mirror.core.reconcile import Reconciler
+from mirror.core.registries import Registries
+from mirror.core.replicate import Replicator
+from mirror.core.signal import Signal
+from mirror.core.unpack import Unpacker
+from mirror.core.watch import Watch
+from mirror.core.worker import Worker
+from mirror.http.admin import admin_application
+from mirror.http.routes import application
+from mirror.journal.db import Database
+from mirror.journal.grants import GrantsTable
+from mirror.journal.jobs import JobsTable
+from mirror.journal.uploads import UploadsTable
+from mirror.oci.manifest import Platform
+from mirror.runtime import supervise, systemd
+from mirror.runtime.clock import SystemClock
+from mirror.upstream.client import RegistryClient
+from mirror.upstream.transport import Credentials, Transport
+
+_log = structlog.get_logger(__name__)
+
+# What `uname -m` calls a machine, in the words of OCI image configs.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+_READ_BUFFER = 256 * 1024
+_UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
+
+
+async def serve(settings: config.Settings) -> None:
+    """Run the daemon until it is told to stop.
+
+    Raises:
+        JournalError, OSError: it could not start.
+        ExceptionGroup: one of its tasks crashed.
+    """
+    async with AsyncExitStack() as stack:
+        rooms = await Rooms.open(settings, stack)
+        daemon = Daemon(settings, rooms)
+        stack.push_async_callback(daemon.blob_push.close)
+        async with supervise.background(daemon.tasks), _listening(settings, daemon):
+            systemd.notify("READY=1")
+            _log.info("daemon.ready", version=__version__, listen=settings.http.listen)
+            await supervise.until_told_to_stop()
+            systemd.notify("STOPPING=1")
+            _log.info("daemon.stopping")
+    _log.info("daemon.stopped")
+
+
+class Rooms:
+    """What the rules work with: containerd, the journal and the upstreams, open and ready."""
+
+    def __init__(self, settings: config.Settings, database: Database, upstreams: dict[str, RegistryClient]) -> None:
+        self.clock = SystemClock()
+        self.random = random.SystemRandom()
+        self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
+        self.content = ContentStore(self.channel, self.clock)
+        self.images = ImageRecords(self.channel)
+        self.leases = LeaseManager(self.channel, self.clock)
+        self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
+        self.grants = GrantsTable(database)
+        self.uploads = UploadsTable(database)
+        self.jobs = JobsTable(database)
+        self.upstreams = upstreams
+
+    @classmethod
+    async def open(cls, settings: config.Settings, stack: AsyncExitStack) -> "Rooms":
+        """Open the journal, the upstreams' connection pools and the channel to containerd; `stack` closes them."""
+        database = await stack.enter_async_context(Database(settings.journal.path))
+        upstreams = {
+            name: RegistryClient(await stack.enter_async_context(_transport(upstream)))
+            for name, upstream in settings.upstreams.items()
+        }
+        rooms = cls(settings, database, upstreams)
+        stack.push_async_callback(rooms.channel.close)
+        return rooms
+
+
+class Daemon:
+    """The use cases, wired to the rooms, and the tasks that run beside the requests."""
+
+    def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
+        changed = Signal()
+        self.clock = rooms.clock
+        self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
+        self.blob_push = BlobPush(
+            content=rooms.content,
+            leases=rooms.leases,
+            uploads=rooms.uploads,
+            clock=rooms.clock,
+            new_id=_new_id,
+            max_age=settings.uploads.max_age,
+        )
+        self.manifest_push = ManifestPush(
+            content=rooms.content,
+            images=rooms.images,
+            leases=rooms.leases,
+            grants=rooms.grants,
+            jobs=rooms.jobs,
+            clock=rooms.clock,
+            new_id=_new_id,
+            changed=changed,
+        )
+        self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
+        self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
+        self.tasks = {
+            "sweep": self.blob_push.sweep,
+            "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
+            "replicate": _replication(settings, rooms, changed).run,
+            "unpack": _unpacking(settings, rooms, changed).run,
+        }
+
+
+def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
+    return Reconciler(
+        probe=lambda: rooms.channel.probe(settings.containerd.snapshotter),
+        leases=rooms.leases,
+        jobs=rooms.jobs,
+        in_flight=manifest_push.in_flight,
+        clock=rooms.clock,
+    )
+
+
+def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+    replicator = Replicator(
+        content=rooms.content, jobs=rooms.jobs, upstreams=rooms.upstreams, at_once=settings.replication.blobs
+    )
+    return Worker(
+        Kind.REPLICATE,
+        replicator.attempt,
+        jobs=rooms.jobs,
+        leases=rooms.leases,
+        clock=rooms.clock,
+        random=rooms.random,
+        backoff=Backoff(settings.replication.backoff_first, settings.replication.backoff_max),
+        at_once=settings.replication.jobs,
+        changed=changed,
+    )
+
+
+def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+    unpacker = Unpacker(content=rooms.content, snapshots=rooms.snapshots, platform=_this_machine())
+    return Worker(
+        Kind.UNPACK,
+        unpacker.attempt,
+        jobs=rooms.jobs,
+        leases=rooms.leases,
+        clock=rooms.clock,
+        random=rooms.random,
+        backoff=_UNPACK_BACKOFF,
+        at_once=settings.unpack.images,
+        changed=changed,
+    )
+
+
+@asynccontextmanager
+async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[None]:
+    """Serve operators and builders; on the way out, stop accepting and let requests in flight finish."""
+    admin = admin_application(watch=daemon.watch, registries=daemon.registries, clock=daemon.clock)
+    public = application(
+        blob_push=daemon.blob_push,
+        manifest_push=daemon.manifest_push,
+        pull=daemon.pull,
+        registries=daemon.registries,
+        clock=daemon.clock,
+    )
+    async with _running(admin, deadline=0.1) as runner:
+        await web.UnixSite(runner, _fresh_socket(settings.admin.socket)).start()
+        async with _running(public, deadline=settings.shutdown.deadline) as public_runner:
+            await web.TCPSite(public_runner, *settings.http.address).start()
+            yield
+
+
+@asynccontextmanager
+async def _running(app: web.Application, deadline: float) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(
+        app,
+        access_log=None,  # the middleware writes the one line per request
+        auto_decompress=False,  # what is pushed is what is stored, whatever Content-Encoding it claims
+        handle_signals=False,
+        read_bufsize=_READ_BUFFER,
+        shutdown_timeout=deadline,
+    )
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+def _fresh_socket(path: Path) -> str:
+    """Make way for the admin socket: one that is still there is left over from a daemon that was killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return str(path)
+
+
+def _transport(upstream: config.Upstream) -> Transport:
+    credentials = None
+    if upstream.username is not None and upstream.password_file is not None:
+        credentials = Credentials(upstream.username, upstream.password_file.read_text().strip())
+    tls = ssl.create_default_context(cafile=upstream.ca_file) if upstream.ca_file else None
+    return Transport(URL(upstream.url), credentials=credentials, tls=tls)
+
+
+def _this_machine() -> Platform:
+    machine = platform.machine()
+    return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine))
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,18 @@
+"""The `registry-mirror` command: argv → settings → app, and the operator's questions to a running daemon."""
+
+import click
+
+from mirror import __version__
+from mirror.cli.ask import status, wait
+from mirror.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="registry-mirror")
+def main() -> None:
+    """Push container images straight into the host's containerd; they reach the central registry afterwards."""
+
+
+main.add_command(serve)
+main.add_command(status)
+main.add_command(wait)

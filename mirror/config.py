@@ -1,0 +1,148 @@
+"""The settings: one TOML file, checked as a whole before anything starts. Only `app` and `cli` read them."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+AtOnce = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text names the file and the path of the offending key."""
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file; a key that it does not know is an error, not a typo that goes unnoticed."""
+
+
+class Http(_Section, frozen=True):
+    """Where builders push to, as `host:port`."""
+
+    listen: str = "127.0.0.1:5000"
+
+    def __post_init__(self) -> None:
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
+            raise ValueError(f"listen must be host:port, not {self.listen!r}")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (an IPv6 address without its brackets) and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class Admin(_Section, frozen=True):
+    """Where `status` and `wait` reach the daemon."""
+
+    socket: Path = Path("/run/registry-mirror/admin.sock")
+
+
+class Containerd(_Section, frozen=True):
+    """Which containerd images are imported into, and how they are unpacked there."""
+
+    address: Path = Path("/run/containerd/containerd.sock")
+    namespace: Text = "default"
+    snapshotter: Text = "overlayfs"
+
+
+class Journal(_Section, frozen=True):
+    """The SQLite file that acknowledged pushes are written to."""
+
+    path: Path = Path("/var/lib/registry-mirror/journal.db")
+
+
+class Replication(_Section, frozen=True):
+    """How hard to work on what is to be replicated: jobs at once, blobs at once in each, back-off in seconds."""
+
+    jobs: AtOnce = 4
+    blobs: AtOnce = 4
+    backoff_first: Seconds = 1.0
+    backoff_max: Seconds = 300.0
+
+
+class Unpack(_Section, frozen=True):
+    """How many images are unpacked at once."""
+
+    images: AtOnce = 2
+
+
+class Uploads(_Section, frozen=True):
+    """After how many seconds without a request an upload session is dropped."""
+
+    max_age: Seconds = 86400.0
+
+
+class Shutdown(_Section, frozen=True):
+    """How many seconds requests in flight get to finish after SIGTERM."""
+
+    deadline: Seconds = 20.0
+
+
+class Log(_Section, frozen=True):
+    """How much is logged, and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Upstream(_Section, frozen=True):
+    """One central registry. The password is in a file of its own, so that this one can be read by anybody."""
+
+    url: str
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.username:
+            raise ValueError("url must be http(s)://host[:port] and no more")  # it is not shown: it may hold a password
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together")
+
+
+class Settings(_Section, frozen=True):
+    """The whole file. `upstreams` maps a registry's name, as image names begin with it, to where it is."""
+
+    default_upstream: str
+    upstreams: dict[str, Upstream]
+    http: Http = Http()
+    admin: Admin = Admin()
+    containerd: Containerd = Containerd()
+    journal: Journal = Journal()
+    replication: Replication = Replication()
+    unpack: Unpack = Unpack()
+    uploads: Uploads = Uploads()
+    shutdown: Shutdown = Shutdown()
+    log: Log = Log()
+
+    def __post_init__(self) -> None:
+        if self.default_upstream not in self.upstreams:
+            raise ValueError(f"default_upstream {self.default_upstream!r} is not among the upstreams")
+
+
+def load(path: Path) -> Settings:
+    """Read and check a settings file.
+
+    Raises:
+        SettingsError: it cannot be read, is no TOML, or holds an unknown key or a bad value.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Settings, dec_hook=_path)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _path(kind: type, value: object) -> object:
+    """Paths are strings in TOML."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)

@@ -1,0 +1,147 @@
+"""The connection: one unix socket, one namespace, one place where gRPC errors get their meaning."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.empty_pb2 import Empty
+from grpc import StatusCode
+
+from mirror.core.errors import StoreUnavailableError
+from mirror.pb.introspection_pb2 import Plugin, PluginsRequest
+from mirror.pb.introspection_pb2_grpc import IntrospectionStub
+from mirror.pb.namespaces_pb2 import CreateNamespaceRequest, Namespace
+from mirror.pb.namespaces_pb2_grpc import NamespacesStub
+from mirror.pb.version_pb2_grpc import VersionStub
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+_MAX_MESSAGE = 16 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    # A restarted containerd is found again within about a second; the default would wait up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Channels of one process would otherwise share one connection, and with it one back-off.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class SnapshotterError(Exception):
+    """The configured snapshotter is not there, or containerd could not start it: a matter for the operator."""
+
+
+@contextmanager
+def store_errors(*answers: StatusCode) -> Iterator[None]:
+    """Turn every gRPC failure into StoreUnavailableError, except for the codes that the caller takes as answers.
+
+    Those are raised on as `grpc.aio.AioRpcError`. A time-out of the body counts as containerd being away.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        if error.code() in answers:
+            raise
+        raise StoreUnavailableError(f"containerd: {error.code().name}: {error.details()}") from error
+    except TimeoutError as error:
+        raise StoreUnavailableError("containerd: no answer in time") from error
+
+
+class Channel:
+    """A lasting connection to the containerd at `socket`, speaking for `namespace`.
+
+    It connects by itself, and again after a restart of containerd; calls made in between fail at once. `deadline` is
+    what a call may take, in seconds, unless it says otherwise. Make it inside the running event loop.
+    """
+
+    def __init__(self, socket: Path, namespace: str, *, deadline: float = 10.0) -> None:
+        self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+        self._namespace = namespace
+        self._deadline = deadline
+
+    def metadata(self, lease: str = "") -> grpc.aio.Metadata:
+        """The headers of a call: the namespace, and the lease that shall hold what the call makes."""
+        headers = grpc.aio.Metadata(("containerd-namespace", self._namespace))
+        if lease:
+            headers.add("containerd-lease", lease)
+        return headers
+
+    async def call(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        *,
+        lease: str = "",
+        deadline: float | None = None,
+    ) -> _Answer:
+        """One request, one answer; `deadline` is in seconds.
+
+        Raises:
+            StoreUnavailableError: containerd did not do it, whatever the code.
+        """
+        with store_errors():
+            return await self.send(method, request, lease=lease, deadline=deadline)
+
+    async def attempt(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        *,
+        unless: StatusCode,
+        lease: str = "",
+    ) -> _Answer | None:
+        """As `call`, for a request that has two outcomes: None when containerd answers with the code `unless`."""
+        try:
+            with store_errors(unless):
+                return await self.send(method, request, lease=lease)
+        except grpc.aio.AioRpcError:
+            return None
+
+    async def send(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        *,
+        lease: str = "",
+        deadline: float | None = None,
+    ) -> _Answer:
+        """As `call`, for a caller that reads the gRPC error itself (`grpc.aio.AioRpcError`)."""
+        return await method(request, metadata=self.metadata(lease), timeout=deadline or self._deadline)
+
+    async def probe(self, snapshotter: str) -> str:
+        """Make the namespace if need be, check the snapshotter, and return containerd's version.
+
+        Raises:
+            StoreUnavailableError: containerd is away.
+            SnapshotterError: it is there, but has no such snapshotter in working order.
+        """
+        version = await self.call(VersionStub(self.grpc).Version, Empty())
+        await self._ensure_namespace()
+        plugins = await self.call(
+            IntrospectionStub(self.grpc).Plugins, PluginsRequest(filters=["type==io.containerd.snapshotter.v1"])
+        )
+        _check_snapshotter(snapshotter, {plugin.id: plugin for plugin in plugins.plugins})
+        return version.version
+
+    async def _ensure_namespace(self) -> None:
+        request = CreateNamespaceRequest(namespace=Namespace(name=self._namespace))
+        await self.attempt(NamespacesStub(self.grpc).Create, request, unless=StatusCode.ALREADY_EXISTS)
+
+    async def close(self) -> None:
+        """Cancel what is under way and hang up."""
+        await self.grpc.close()
+
+
+def _check_snapshotter(wanted: str, plugins: dict[str, Plugin]) -> None:
+    working = sorted(name for name, plugin in plugins.items() if not plugin.HasField("init_err"))
+    if wanted in working:
+        return
+    reason = f"failed to start ({plugins[wanted].init_err.message})" if wanted in plugins else "does not exist"
+    raise SnapshotterError(
+        f"snapshotter {wanted!r} {reason}; containerd has these in working order: {', '.join(working) or 'none'}"
+    )

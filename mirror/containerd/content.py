@@ -1,0 +1,122 @@
+"""The content store: blobs by digest, and the ingests that become blobs."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
+from typing import TypeAlias
+
+import grpc.aio
+from google.protobuf.field_mask_pb2 import FieldMask
+from grpc import StatusCode
+
+from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.ingest import BlobIngest, Patience, WriteStream
+from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
+from mirror.core.ports import Clock
+from mirror.oci.names import Digest, digest_of
+from mirror.pb import content_pb2 as pb
+from mirror.pb.content_pb2_grpc import ContentStub
+
+_GC_REFERENCE = "containerd.io/gc.ref.content."
+_ReadCall: TypeAlias = "grpc.aio.UnaryStreamCall[pb.ReadContentRequest, pb.ReadContentResponse]"
+
+_LOCK_PATIENCE = 5.0
+_LOCK_POLL = 0.05
+
+
+class ContentStore:
+    """Implements `mirror.core.ports.Content`; the clock paces the wait for a ref that is still locked."""
+
+    def __init__(self, channel: Channel, clock: Clock, patience: Patience | None = None) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._patience = patience or Patience()
+        self._stub = ContentStub(channel.grpc)
+
+    async def size(self, digest: Digest) -> int | None:
+        """See `Content.size`."""
+        request = pb.InfoRequest(digest=digest)
+        answer = await self._channel.attempt(self._stub.Info, request, unless=StatusCode.NOT_FOUND)
+        return None if answer is None else answer.info.size
+
+    async def read(self, digest: Digest) -> AsyncIterator[bytes]:
+        """See `Content.read`; closing the generator ends the call."""
+        call = self._stub.Read(pb.ReadContentRequest(digest=digest), metadata=self._channel.metadata())
+        try:
+            while chunk := await self._next(call, digest):
+                yield chunk
+        finally:
+            call.cancel()
+
+    async def _next(self, call: _ReadCall, digest: Digest) -> bytes:
+        """The next chunk, empty at the end."""
+        try:
+            with store_errors(StatusCode.NOT_FOUND):
+                async with asyncio.timeout(self._patience.message):
+                    answer = await call.read()
+        except grpc.aio.AioRpcError as error:
+            raise ContentMissingError(digest) from error
+        return answer.data if isinstance(answer, pb.ReadContentResponse) else b""
+
+    async def ingest(self, ref: str, lease: str) -> BlobIngest:
+        """See `Content.ingest`.
+
+        A stream of ours that has just been closed takes containerd a moment to let go of, so a locked ref is tried
+        for a few seconds before it is a StoreUnavailableError.
+        """
+        give_up = self._clock.monotonic() + _LOCK_PATIENCE
+        while (ingest := await self._open(ref, lease)) is None:
+            if self._clock.monotonic() >= give_up:
+                raise StoreUnavailableError(f"ingest {ref} is being written by another stream")
+            await self._clock.sleep(_LOCK_POLL)
+        return ingest
+
+    async def _open(self, ref: str, lease: str) -> BlobIngest | None:
+        """None while another stream has the ref."""
+        stream = WriteStream(self._channel, lease)
+        try:
+            await stream.send(pb.WriteContentRequest(action=pb.STAT, ref=ref), self._patience.message)
+            state = await stream.answer(self._patience.whole)
+        except StoreUnavailableError as error:
+            if "locked" in str(error):
+                return None
+            raise
+        return BlobIngest(stream, state, self._patience)
+
+    async def ingested(self, ref: str) -> int | None:
+        """See `Content.ingested`."""
+        request = pb.StatusRequest(ref=ref)
+        answer = await self._channel.attempt(self._stub.Status, request, unless=StatusCode.NOT_FOUND)
+        return None if answer is None else answer.status.offset
+
+    async def abort(self, ref: str) -> None:
+        """See `Content.abort`."""
+        await self._channel.attempt(self._stub.Abort, pb.AbortRequest(ref=ref), unless=StatusCode.NOT_FOUND)
+
+    async def put(self, data: bytes, digest: Digest, lease: str, edges: Mapping[str, Digest]) -> None:
+        """See `Content.put`."""
+        if digest_of(data) != digest:
+            raise DigestMismatchError(f"the manifest is not {digest}")
+        labels = {_GC_REFERENCE + place: child for place, child in edges.items()}
+        if not await self._commit_at_once(data, lease, labels):
+            await self.label(digest, labels)
+
+    async def _commit_at_once(self, data: bytes, lease: str, labels: Mapping[str, str]) -> bool:
+        """Write and commit in one message; False when the store already had the content (its labels stay)."""
+        ref = f"registry-mirror/put/{secrets.token_hex(8)}"
+        request = pb.WriteContentRequest(action=pb.COMMIT, ref=ref, total=len(data), data=data, labels=labels)
+        with closing(WriteStream(self._channel, lease)) as stream:
+            await stream.send(request, self._patience.message)
+            return await stream.committed(self._patience.whole)
+
+    async def label(self, digest: Digest, labels: Mapping[str, str]) -> None:
+        """Add labels to content, or change them; those not named stay.
+
+        Raises:
+            ContentMissingError: the store does not hold the content.
+        """
+        mask = FieldMask(paths=[f"labels.{key}" for key in labels])
+        request = pb.UpdateRequest(info=pb.Info(digest=digest, labels=labels), update_mask=mask)
+        if labels and await self._channel.attempt(self._stub.Update, request, unless=StatusCode.NOT_FOUND) is None:
+            raise ContentMissingError(digest)

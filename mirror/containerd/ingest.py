@@ -1,0 +1,159 @@
+"""Writing one blob: a bidirectional stream whose every message is answered with the digest of all bytes so far.
+
+The requests never carry `expected`. With it, even on the COMMIT alone, containerd answers for a digest that it already
+knows without looking at the bytes, and a caller could claim a blob it never had. The digest is compared here instead.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc.aio
+from grpc import StatusCode
+
+from mirror.containerd.channel import Channel, store_errors
+from mirror.core.errors import DigestMismatchError, StoreUnavailableError
+from mirror.oci.names import Digest
+from mirror.pb.content_pb2 import COMMIT, WRITE, WriteContentRequest, WriteContentResponse
+from mirror.pb.content_pb2_grpc import ContentStub
+
+MESSAGE = 512 * 1024
+"""Bytes in a message: smaller ones cost CPU, larger ones memory without a gain."""
+
+WINDOW = 8
+"""Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long containerd may take, in seconds, before it counts as away."""
+
+    message: float = 30.0
+    """For one message."""
+
+    whole: float = 180.0
+    """For what grows with the blob: hashing a partial ingest when it is opened, syncing it when it is committed."""
+
+
+class WriteStream:
+    """One `Content.Write` call; it locks the ref of its first message until it is closed or has failed."""
+
+    def __init__(self, channel: Channel, lease: str) -> None:
+        self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
+        self._closed = False
+
+    def close(self) -> None:
+        """End the call; safe to repeat."""
+        self._closed = True
+        self._call.cancel()
+
+    async def send(self, request: WriteContentRequest, within: float) -> None:
+        """Hand over one message, waiting at most `within` seconds for the transport to take it."""
+        async with self._step(within):
+            try:
+                await self._call.write(request)
+            except asyncio.InvalidStateError:
+                await self._read()  # the call is over: this raises its status
+
+    async def answer(self, within: float, *answers: StatusCode) -> WriteContentResponse:
+        """The answer to the oldest unanswered message; `answers` as in `store_errors`."""
+        async with self._step(within, *answers):
+            return await self._read()
+
+    async def committed(self, within: float) -> bool:
+        """Wait for the answer to a COMMIT; False when the store already had the content.
+
+        Either way the content is now held by the lease of the stream.
+        """
+        try:
+            await self.answer(within, StatusCode.ALREADY_EXISTS)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    async def _read(self) -> WriteContentResponse:
+        answer = await self._call.read()
+        if isinstance(answer, WriteContentResponse):
+            return answer
+        raise StoreUnavailableError("containerd ended the write stream without an answer")
+
+    @asynccontextmanager
+    async def _step(self, within: float, *answers: StatusCode) -> AsyncIterator[None]:
+        """One exchange, bounded in time; the first that fails ends the stream.
+
+        Our own note of that is needed: on a call that was cancelled grpc raises CancelledError, which would pass for
+        a cancellation of the task.
+        """
+        if self._closed:
+            raise StoreUnavailableError("the write stream is closed")
+        try:
+            with store_errors(*answers):
+                async with asyncio.timeout(within):
+                    yield
+        except BaseException:
+            self.close()
+            raise
+
+
+class BlobIngest:
+    """Implements `mirror.core.ports.Ingest` on a stream whose first message has been answered with `state`."""
+
+    def __init__(self, stream: WriteStream, state: WriteContentResponse, patience: Patience) -> None:
+        self._stream = stream
+        self._patience = patience
+        self._sent = state.offset
+        self._digest = state.digest
+        self._unanswered = 0
+        self._buffer = bytearray()
+
+    @property
+    def offset(self) -> int:
+        """See `Ingest.offset`."""
+        return self._sent + len(self._buffer)
+
+    async def write(self, data: bytes) -> None:
+        """See `Ingest.write`; what does not fill a message waits in memory for more, or for `flush`."""
+        self._buffer += data
+        while len(self._buffer) >= MESSAGE:
+            await self._send(MESSAGE)
+
+    async def flush(self) -> None:
+        """See `Ingest.flush`."""
+        if self._buffer:
+            await self._send(len(self._buffer))
+        while self._unanswered:
+            await self._answer()
+
+    async def commit(self, expected: Digest) -> None:
+        """See `Ingest.commit`."""
+        try:
+            await self.flush()
+            if self._digest != expected:
+                raise DigestMismatchError(f"the bytes are {self._digest}, not {expected}")
+            # Offset 0 would truncate; it stands here only for an ingest that is empty.
+            request = WriteContentRequest(action=COMMIT, offset=self._sent, total=self._sent)
+            await self._stream.send(request, self._patience.message)
+            await self._stream.committed(self._patience.whole)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """See `Ingest.close`."""
+        self._stream.close()
+
+    async def _send(self, size: int) -> None:
+        while self._unanswered >= WINDOW:
+            await self._answer()
+        with memoryview(self._buffer) as view:
+            data = bytes(view[:size])
+        request = WriteContentRequest(action=WRITE, offset=self._sent, data=data)
+        await self._stream.send(request, self._patience.message)
+        del self._buffer[:size]
+        self._sent += size
+        self._unanswered += 1
+
+    async def _answer(self) -> None:
+        answer = await self._stream.answer(self._patience.message)
+        self._digest = answer.digest
+        self._unanswered -= 1

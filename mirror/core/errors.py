@@ -1,0 +1,29 @@
+"""The errors that cross a port, so that a use case can tell "away for now" from "gone for good"."""
+
+
+class StoreUnavailableError(Exception):
+    """containerd did not answer, or not in time: the same call may succeed later."""
+
+
+class ContentMissingError(Exception):
+    """The content store does not hold this digest (any longer)."""
+
+
+class DigestMismatchError(Exception):
+    """The bytes written do not have the digest that was promised; nothing of them is kept."""
+
+
+class BadLayerError(Exception):
+    """A layer can never be unpacked: it is no tar, or its content is not what the image config says."""
+
+
+class UpstreamError(Exception):
+    """The upstream refused or failed; `transient` says whether the same request can succeed later.
+
+    `retry_after` is in seconds, from the upstream's own header, None when it gave none.
+    """
+
+    def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.retry_after = retry_after

@@ -1,0 +1,113 @@
+"""Jobs and their tasks, and the one rule for a failed attempt: again later, or parked for a person."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError, UpstreamError
+from mirror.oci.errors import RegistryError
+from mirror.oci.names import Digest, Reference, Repository
+
+if TYPE_CHECKING:
+    from mirror.core.ports import Random
+
+
+class Kind(StrEnum):
+    """What is to be done with an acknowledged manifest."""
+
+    REPLICATE = "replicate"
+    UNPACK = "unpack"
+
+
+class State(StrEnum):
+    """Where a task stands. PENDING → RUNNING → DONE, SKIPPED (nothing to do), PARKED (needs a person) or PENDING."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time."""
+
+    repository: Repository
+    reference: Reference
+    digest: Digest
+    media_type: str
+    lease: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An acknowledged manifest on its way; a greater `id` was acknowledged later."""
+
+    id: int
+    repository: Repository
+    reference: Reference
+    digest: Digest
+    media_type: str
+    lease: str
+    created: float
+
+    @property
+    def image(self) -> str:
+        """The name it was pushed under."""
+        return self.repository.image(self.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did."""
+
+    job: Job
+    kind: Kind
+    state: State
+    attempts: int
+    not_before: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: the task's next state, when it is due again (Unix time) and why."""
+
+    state: State
+    reason: str = ""
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait after failures, in seconds: doubling from `first` up to `longest`."""
+
+    first: float
+    longest: float
+
+    def delay(self, attempts: int, random: "Random") -> float:
+        """Full jitter: anywhere between nothing and the whole delay, so that hosts do not come back in step."""
+        doubled = self.first * 2.0 ** min(attempts, 32)
+        return random.uniform(0.0, min(self.longest, doubled))
+
+
+def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: "Random") -> Outcome:
+    """What becomes of a task whose attempt failed with `error` after `attempts` earlier failures.
+
+    Transient errors are retried for ever; an upstream's Retry-After is a lower bound. Everything else is parked with
+    its reason, an error of our own included: a job that trips over a bug must not take the others with it.
+    """
+    match error:
+        case UpstreamError(transient=True):
+            wait = max(backoff.delay(attempts, random), error.retry_after or 0.0)
+            return Outcome(State.PENDING, str(error), now + wait)
+        case StoreUnavailableError():
+            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
+        case ContentMissingError():
+            return Outcome(State.PARKED, f"lost: {error}")
+        case UpstreamError() | BadLayerError() | RegistryError():
+            return Outcome(State.PARKED, str(error))
+        case _:
+            return Outcome(State.PARKED, f"internal error: {error!r}")

@@ -1,0 +1,255 @@
+"""What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mirror.core.jobs import Job, Kind, NewJob, Outcome, State, Task
+from mirror.oci.manifest import Descriptor
+from mirror.oci.names import Digest, Reference, Repository
+
+
+class Clock(Protocol):
+    """Time as the rules see it, in seconds."""
+
+    def now(self) -> float:
+        """Unix time; may jump."""
+
+    def monotonic(self) -> float:
+        """Never jumps, means nothing outside this process."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Wait for an event, but no longer than `seconds` (None: without end)."""
+
+
+class Random(Protocol):
+    """Randomness, injected so that tests can choose it (`random.Random` fits)."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between `a` and `b`."""
+
+
+# --- containerd ---------------------------------------------------------------------------------------------------
+
+
+class Ingest(Protocol):
+    """One open write into the content store; the store's lock on its ref is ours until `close`.
+
+    Every method raises StoreUnavailableError when containerd goes away; the bytes acknowledged so far stay in the
+    store under the ref and a later `Content.ingest` with the same ref goes on from them.
+    """
+
+    @property
+    def offset(self) -> int:
+        """Bytes handed to `write` so far, those of earlier openings included."""
+
+    async def write(self, data: bytes) -> None:
+        """Append; waits while too many messages are unanswered, which is the back-pressure of a push."""
+
+    async def flush(self) -> None:
+        """Wait until the store has answered for every byte."""
+
+    async def commit(self, expected: Digest) -> None:
+        """Make the bytes content, held by the lease the ingest was opened under; closes the ingest.
+
+        Content that the store already has is no error. Raises DigestMismatchError, which leaves the ingest to abort.
+        """
+
+    async def close(self) -> None:
+        """Release the ref, keeping the bytes; safe to call twice."""
+
+
+class Content(Protocol):
+    """The content store. Every method raises StoreUnavailableError when containerd is away."""
+
+    async def size(self, digest: Digest) -> int | None:
+        """The size in bytes, None when the store does not hold it."""
+
+    def read(self, digest: Digest) -> AsyncIterator[bytes]:
+        """Stream the bytes of a blob; raises ContentMissingError."""
+
+    async def ingest(self, ref: str, lease: str) -> Ingest:
+        """Open, or go on with, the ingest `ref` under `lease`."""
+
+    async def ingested(self, ref: str) -> int | None:
+        """How many bytes the ingest `ref` holds, None when there is none. Does not open it."""
+
+    async def abort(self, ref: str) -> None:
+        """Drop an ingest; one that does not exist is no error."""
+
+    async def put(self, data: bytes, digest: Digest, lease: str, edges: Mapping[str, Digest]) -> None:
+        """Store a manifest with gc references to its children (`edges`: place → digest), held by `lease`.
+
+        A manifest that is already there gets the references and the lease too. Raises DigestMismatchError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A containerd image record: a name and what it points to."""
+
+    name: str
+    target: Descriptor
+
+
+class Images(Protocol):
+    """containerd's image records, which are our tags. Raises StoreUnavailableError when containerd is away."""
+
+    async def get(self, name: str) -> Image | None:
+        """The record of this name, None when there is none."""
+
+    async def point(self, name: str, target: Descriptor) -> None:
+        """Create the record or move it to `target`; labels that others put on it stay."""
+
+
+class Leases(Protocol):
+    """containerd's leases: what they name is never collected. Raises StoreUnavailableError when containerd is away."""
+
+    async def create(self, lease: str, *, seconds: float | None = None) -> None:
+        """Make a lease; with `seconds` it ends by itself. One that already exists is no error."""
+
+    async def delete(self, lease: str) -> None:
+        """End a lease; one that does not exist is no error."""
+
+    async def hold(self, lease: str, digest: Digest) -> None:
+        """Add content to a lease; content need not exist yet."""
+
+    async def list(self, prefix: str) -> list[str]:
+        """The IDs of the leases that begin with `prefix`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """One step of an unpack: `layer` on top of the snapshot `parent` (a chain ID, empty for the first layer).
+
+    `diff_id` is the digest that the uncompressed layer must have, `chain_id` what the result is called.
+    """
+
+    layer: Descriptor
+    diff_id: str
+    chain_id: str
+    parent: str
+
+
+class Snapshots(Protocol):
+    """Unpacked layers in the configured snapshotter. Raises StoreUnavailableError when containerd is away."""
+
+    async def hold(self, lease: str, chain_id: str) -> bool:
+        """Add a committed snapshot to a lease and say whether it exists."""
+
+    async def extract(self, step: Extraction, lease: str) -> None:
+        """Unpack one layer and commit it as the snapshot `step.chain_id`, held by `lease`.
+
+        Leaves no half snapshot behind. Raises BadLayerError, ContentMissingError.
+        """
+
+    async def attach(self, config: Digest, chain_id: str) -> None:
+        """Let the image config keep the snapshot `chain_id` alive (a gc reference); raises ContentMissingError."""
+
+
+# --- upstream -----------------------------------------------------------------------------------------------------
+
+
+class Upstream(Protocol):
+    """The central registry behind a registry name. Every method raises UpstreamError."""
+
+    async def has_blob(self, repository: Repository, blob: Descriptor) -> bool:
+        """Whether the upstream holds this blob, with this size."""
+
+    async def upload_blob(self, repository: Repository, blob: Descriptor, data: AsyncIterator[bytes]) -> None:
+        """Send a blob, streamed."""
+
+    async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
+        """Put a manifest by digest or by tag."""
+
+    async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
+        """Read a manifest back, None when the upstream has none."""
+
+
+# --- journal ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload session as the journal knows it; `touched` is Unix time."""
+
+    id: str
+    repository: Repository
+    touched: float
+
+
+class Uploads(Protocol):
+    """Upload sessions."""
+
+    async def begin(self, upload: UploadRow) -> None:
+        """Record a new session."""
+
+    async def find(self, upload_id: str) -> UploadRow | None:
+        """The session of this id."""
+
+    async def touch(self, upload_id: str, now: float) -> None:
+        """Note that a request used the session."""
+
+    async def end(self, upload_id: str) -> None:
+        """Forget a session."""
+
+    async def finish(self, upload: UploadRow, digest: Digest, lease: str) -> str | None:
+        """In one transaction: the repository is granted the blob, held by `lease`, and the session ends.
+
+        Returns the lease of an earlier upload of the same blob, which has nothing left to hold.
+        """
+
+    async def stale(self, before: float) -> list[UploadRow]:
+        """The sessions not used since `before`."""
+
+
+class Grants(Protocol):
+    """Which repository holds which content."""
+
+    async def granted(self, repository: Repository, digests: list[Digest]) -> set[Digest]:
+        """Those of `digests` that the repository holds."""
+
+    async def media_type(self, repository: Repository, digest: Digest) -> str | None:
+        """The media type of a manifest that the repository holds, None when it holds no such manifest."""
+
+    async def settle(self, repository: Repository, digests: list[Digest]) -> list[str]:
+        """The blobs are referenced now: forget, and return, the leases that held them since their upload."""
+
+
+class Jobs(Protocol):
+    """Acknowledged manifests and the two tasks that each one brings: to be replicated, to be unpacked."""
+
+    async def enqueue(self, push: NewJob) -> Job:
+        """In one transaction: a job with its tasks, and the repository is granted the manifest."""
+
+    async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
+        """Take the oldest due task; None when there is none.
+
+        Tasks of one tag are never claimed side by side, so that a later push cannot be overtaken by an earlier one.
+        A task that waits longer than `horizon` seconds is due too: the clock has been set back.
+        """
+
+    async def next_due(self, kind: Kind) -> float | None:
+        """Unix time at which the next waiting task falls due."""
+
+    async def settle(self, task: Task, outcome: Outcome) -> None:
+        """Write how an attempt ended."""
+
+    async def superseded(self, job: Job) -> bool:
+        """Whether its tag was pushed again later."""
+
+    async def held(self) -> list[Job]:
+        """The jobs whose lease must be kept: not replicated yet, or still to be unpacked."""
+
+    async def find(self, repository: Repository, reference: Reference) -> tuple[Task, ...]:
+        """The tasks of the newest job of this tag or digest; empty when there is none."""
+
+    async def unfinished(self, limit: int) -> list[Task]:
+        """Tasks that are waiting, running or parked, oldest first."""
+
+    async def counts(self) -> dict[tuple[Kind, State], int]:
+        """How many tasks there are of each kind in each state."""

@@ -1,0 +1,125 @@
+"""Pushing a manifest: the acknowledgement. From here on the image must reach the upstream, whatever happens."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from mirror.core.errors import StoreUnavailableError
+from mirror.core.jobs import Job, NewJob
+from mirror.core.ports import Clock, Content, Grants, Images, Jobs, Leases
+from mirror.core.signal import Signal
+from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.manifest import Descriptor, Manifest, parse_manifest
+from mirror.oci.names import Digest, Reference, Repository
+
+_log = structlog.get_logger(__name__)
+
+JOB_LEASES = "registry-mirror/job/"
+"""What the leases begin with that hold an image until it is verified upstream."""
+
+
+class ManifestPush:
+    """The use case of `PUT /v2/<name>/manifests/<reference>`.
+
+    The order is the promise: children are leased before they are looked for, so that nothing can be collected in
+    between; the job is in the journal before the image record moves, and both before the client is told.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
+        self,
+        *,
+        content: Content,
+        images: Images,
+        leases: Leases,
+        grants: Grants,
+        jobs: Jobs,
+        clock: Clock,
+        new_id: Callable[[], str],
+        changed: Signal,
+    ) -> None:
+        self._content = content
+        self._images = images
+        self._leases = leases
+        self._grants = grants
+        self._jobs = jobs
+        self._clock = clock
+        self._new_id = new_id
+        self._changed = changed
+        # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
+        self._acknowledging = asyncio.Lock()
+        self._in_flight: set[str] = set()
+
+    def in_flight(self) -> frozenset[str]:
+        """The job leases of pushes that may not have reached the journal yet."""
+        return frozenset(self._in_flight)
+
+    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Manifest:
+        """Store and acknowledge a manifest.
+
+        Raises:
+            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN; DIGEST_INVALID when it is put
+                under a digest that it does not have. Nothing is left behind.
+        """
+        manifest = parse_manifest(raw, content_type)
+        if reference.digest not in {None, manifest.digest}:
+            raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
+        job = await self._acknowledge(repository, reference, manifest)
+        _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
+        self._changed.fire()
+        await self._settle(repository, manifest)
+        return manifest
+
+    async def _acknowledge(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
+        """Store the manifest under a lease of its own and make that lease a job's."""
+        lease = JOB_LEASES + self._new_id()
+        push = NewJob(repository, reference, manifest.digest, manifest.media_type, lease, self._clock.now())
+        self._in_flight.add(lease)
+        try:
+            await self._leases.create(lease)
+            await self._store(repository, manifest, lease)
+            async with self._acknowledging:
+                job = await self._jobs.enqueue(push)
+                self._in_flight.discard(lease)  # from here on it is the job's, even if the tag cannot be moved
+                await self._images.point(job.image, manifest.descriptor)
+        except Exception:
+            # A cancelled push is left as it is: whether it reached the journal is for the reconciler to find out.
+            if lease in self._in_flight:
+                await self._leases.delete(lease)
+            raise
+        finally:
+            self._in_flight.discard(lease)
+        return job
+
+    async def _store(self, repository: Repository, manifest: Manifest, lease: str) -> None:
+        edges = await self._hold(repository, manifest, lease)
+        await self._content.put(manifest.raw, manifest.digest, lease, edges)
+
+    async def _hold(self, repository: Repository, manifest: Manifest, lease: str) -> dict[str, Digest]:
+        """Lease every child, then check that it is there; returns those that are, by their place.
+
+        An image must be complete but for layers that live elsewhere; an index may be sparse.
+        """
+        edges = manifest.edges()
+        children = {child.digest: child for child in edges.values()}
+        granted = await self._grants.granted(repository, list(children))
+        for digest in granted:
+            await self._leases.hold(lease, digest)
+        present = {digest for digest in granted if await self._is_there(children[digest])}
+        for blob in manifest.blobs:
+            if blob.digest not in present and not blob.is_foreign:
+                raise RegistryError(Problem.MANIFEST_BLOB_UNKNOWN, blob.digest)
+        return {place: child.digest for place, child in edges.items() if child.digest in present}
+
+    async def _is_there(self, child: Descriptor) -> bool:
+        size = await self._content.size(child.digest)
+        if size not in {None, child.size}:
+            raise RegistryError(Problem.MANIFEST_INVALID, f"{child.digest} has {size} bytes, not {child.size}")
+        return size is not None
+
+    async def _settle(self, repository: Repository, manifest: Manifest) -> None:
+        """The image holds its blobs now: end the leases of their uploads, or let them run out if that fails."""
+        for lease in await self._grants.settle(repository, [blob.digest for blob in manifest.blobs]):
+            with suppress(StoreUnavailableError):
+                await self._leases.delete(lease)

@@ -1,0 +1,67 @@
+"""Reading back what a repository holds: blobs by digest, manifests by tag or digest, always the stored bytes."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from mirror.core.errors import ContentMissingError
+from mirror.core.ports import Content, Grants, Images
+from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.names import Digest, Reference, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a HEAD tells: digest, media type and size in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+class Pull:
+    """The reading use cases. What a repository was never given does not exist for it, whatever the store holds."""
+
+    def __init__(self, *, content: Content, images: Images, grants: Grants) -> None:
+        self._content = content
+        self._images = images
+        self._grants = grants
+
+    async def blob(self, repository: Repository, digest: Digest) -> Stored:
+        """Find a blob. Raises RegistryError: BLOB_UNKNOWN."""
+        if digest in await self._grants.granted(repository, [digest]):
+            size = await self._content.size(digest)
+            if size is not None:
+                return Stored(digest, "application/octet-stream", size)
+        raise RegistryError(Problem.BLOB_UNKNOWN, digest)
+
+    async def manifest(self, repository: Repository, reference: Reference) -> Stored:
+        """Find a manifest. Raises RegistryError: MANIFEST_UNKNOWN."""
+        digest = reference.digest or await self._tagged(repository, reference)
+        media_type = digest and await self._grants.media_type(repository, digest)
+        size = await self._content.size(digest) if digest and media_type else None
+        if not digest or not media_type or size is None:
+            raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
+        return Stored(digest, media_type, size)
+
+    def read(self, stored: Stored) -> AsyncIterator[bytes]:
+        """Stream what was found. Raises ContentMissingError when it has been collected since."""
+        return self._content.read(stored.digest)
+
+    async def _tagged(self, repository: Repository, reference: Reference) -> Digest | None:
+        image = await self._images.get(repository.image(reference))
+        return image.target.digest if image else None
+
+
+async def read_whole(content: Content, digest: Digest, limit: int) -> bytes:
+    """Read a small blob (a manifest or a config) into memory.
+
+    Raises:
+        ContentMissingError: it is not in the store.
+        RegistryError: MANIFEST_TOO_LARGE when it is longer than `limit` bytes.
+    """
+    size = await content.size(digest)
+    if size is None:
+        raise ContentMissingError(digest)
+    if size > limit:
+        raise RegistryError(Problem.MANIFEST_TOO_LARGE, digest)
+    return b"".join([data async for data in content.read(digest)])

@@ -1,0 +1,193 @@
+"""Pushing a blob: upload sessions, each one ingest of the content store under a lease of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from mirror.core.errors import DigestMismatchError, StoreUnavailableError
+from mirror.core.ports import Clock, Content, Ingest, Leases, UploadRow, Uploads
+from mirror.core.upload import Chunk, check_length, check_start
+from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.names import Digest, Repository
+
+_log = structlog.get_logger(__name__)
+_SWEEP_EVERY = 60.0
+_CLOSE_IDLE_AFTER = 300.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """A session whose write stream is open in this process; it can be closed at any time and opened again."""
+
+    ingest: Ingest
+    used: float
+
+
+class BlobPush:
+    """The use cases of `/v2/<name>/blobs/uploads/`.
+
+    The stream into the store stays open between the requests of a session, because opening it again makes containerd
+    hash all it has so far. What a crash leaves is the row in the journal and the bytes in the ingest: enough to go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        content: Content,
+        leases: Leases,
+        uploads: Uploads,
+        clock: Clock,
+        new_id: Callable[[], str],
+        max_age: float,
+    ) -> None:
+        self._content = content
+        self._leases = leases
+        self._uploads = uploads
+        self._clock = clock
+        self._new_id = new_id
+        self._max_age = max_age
+        self._open: dict[str, _Open] = {}
+        self._writing: set[str] = set()
+
+    async def begin(self, repository: Repository) -> UploadRow:
+        """Start a session. Raises StoreUnavailableError."""
+        upload = UploadRow(self._new_id(), repository, self._clock.now())
+        await self._leases.create(_name(upload.id), seconds=self._max_age)
+        await self._uploads.begin(upload)
+        return upload
+
+    async def append(self, repository: Repository, upload_id: str, chunk: Chunk) -> int:
+        """Take a chunk; returns how many bytes the session holds now.
+
+        Raises:
+            RegistryError: UPLOAD_UNKNOWN, UPLOAD_BUSY, RANGE_INVALID, SIZE_INVALID.
+        """
+        async with self._write(repository, upload_id) as (upload, ingest):
+            await self._receive(upload, ingest, chunk)
+        await self._uploads.touch(upload_id, self._clock.now())
+        return ingest.offset
+
+    async def finish(self, repository: Repository, upload_id: str, digest: Digest, chunk: Chunk) -> None:
+        """Take the last chunk (it may be empty) and make the bytes a blob of the repository.
+
+        Raises:
+            RegistryError: as `append`; DIGEST_INVALID, after which the session is gone.
+        """
+        async with self._write(repository, upload_id) as (upload, ingest):
+            await self._receive(upload, ingest, chunk)
+            try:
+                await ingest.commit(digest)
+            except DigestMismatchError as error:
+                await self._drop(upload)
+                raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
+            self._open.pop(upload_id)
+            earlier = await self._uploads.finish(upload, digest, _name(upload_id))
+        if earlier:
+            await self._leases.delete(earlier)
+
+    async def push(self, repository: Repository, digest: Digest, chunk: Chunk) -> None:
+        """Push a whole blob in one request; nothing stays behind when it fails."""
+        upload = await self.begin(repository)
+        try:
+            await self.finish(repository, upload.id, digest, chunk)
+        except BaseException:
+            await asyncio.shield(self._drop(upload))
+            raise
+
+    async def offset(self, repository: Repository, upload_id: str) -> int:
+        """How many bytes a session holds; changes nothing. Raises RegistryError: UPLOAD_UNKNOWN."""
+        await self._find(repository, upload_id)
+        if session := self._open.get(upload_id):
+            return session.ingest.offset
+        return await self._content.ingested(_name(upload_id)) or 0
+
+    async def cancel(self, repository: Repository, upload_id: str) -> None:
+        """End a session and drop its bytes. Raises RegistryError: UPLOAD_UNKNOWN."""
+        await self._drop(await self._find(repository, upload_id))
+
+    async def sweep(self) -> None:
+        """Close streams that nobody writes to and drop sessions past their age, for as long as the daemon runs."""
+        while True:
+            await self._clock.sleep(_SWEEP_EVERY)
+            await self._close_idle()
+            try:
+                await self._drop_stale()
+            except StoreUnavailableError as error:
+                _log.warning("upload.sweep.postponed", reason=str(error))
+
+    async def _close_idle(self) -> None:
+        idle_since = self._clock.monotonic() - _CLOSE_IDLE_AFTER
+        for upload_id in [u for u, s in self._open.items() if s.used < idle_since and u not in self._writing]:
+            await self._open.pop(upload_id).ingest.close()
+
+    async def _drop_stale(self) -> None:
+        for upload in await self._uploads.stale(self._clock.now() - self._max_age):
+            if upload.id not in self._writing:
+                _log.info("upload.expired", upload=upload.id, repository=str(upload.repository))
+                await self._drop(upload)
+
+    async def close(self) -> None:
+        """Park every session: its bytes stay in the store, its row in the journal."""
+        for session in self._open.values():
+            await session.ingest.close()
+        self._open.clear()
+
+    async def _find(self, repository: Repository, upload_id: str) -> UploadRow:
+        upload = await self._uploads.find(upload_id)
+        if upload is None or upload.repository != repository:
+            raise RegistryError(Problem.UPLOAD_UNKNOWN)
+        return upload
+
+    @asynccontextmanager
+    async def _write(self, repository: Repository, upload_id: str) -> AsyncIterator[tuple[UploadRow, Ingest]]:
+        """Own a session's stream for one request; only a refusal that touched no byte leaves it open."""
+        upload = await self._find(repository, upload_id)
+        if upload_id in self._writing:
+            raise RegistryError(Problem.UPLOAD_BUSY)
+        self._writing.add(upload_id)
+        try:
+            session = self._open.get(upload_id) or await self._reopen(upload_id)
+            try:
+                yield upload, session.ingest
+            except RegistryError:
+                raise
+            except BaseException:
+                self._open.pop(upload_id, None)
+                await asyncio.shield(session.ingest.close())
+                raise
+            session.used = self._clock.monotonic()
+        finally:
+            self._writing.discard(upload_id)
+
+    async def _reopen(self, upload_id: str) -> _Open:
+        ingest = await self._content.ingest(_name(upload_id), _name(upload_id))
+        session = self._open[upload_id] = _Open(ingest, self._clock.monotonic())
+        return session
+
+    async def _receive(self, upload: UploadRow, ingest: Ingest, chunk: Chunk) -> None:
+        before = ingest.offset
+        check_start(chunk, before)
+        async for data in chunk.body:
+            await ingest.write(data)
+        await ingest.flush()
+        try:
+            check_length(chunk, ingest.offset - before)
+        except RegistryError:
+            await self._drop(upload)  # what it holds now is not what the client thinks it holds
+            raise
+
+    async def _drop(self, upload: UploadRow) -> None:
+        """Forget a session and its bytes; the row goes last, so that a failure on the way is swept up later."""
+        if session := self._open.pop(upload.id, None):
+            await session.ingest.close()
+        await self._content.abort(_name(upload.id))
+        await self._leases.delete(_name(upload.id))
+        await self._uploads.end(upload.id)
+
+
+def _name(upload_id: str) -> str:
+    """What a session's lease is called, and its ingest too."""
+    return f"registry-mirror/upload/{upload_id}"

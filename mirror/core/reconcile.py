@@ -1,0 +1,58 @@
+"""Comparing the journal with containerd after a start, and mending what a crash left between them."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from mirror.core.errors import StoreUnavailableError
+from mirror.core.ports import Clock, Jobs, Leases
+from mirror.core.publish import JOB_LEASES
+
+_log = structlog.get_logger(__name__)
+_PROBE_EVERY = 1.0
+
+
+class Reconciler:
+    """Makes the job leases in containerd exactly those that the journal's jobs need.
+
+    `probe` returns containerd's version or says why it cannot be used; `in_flight` names the leases of pushes that
+    have not reached the journal yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        probe: Callable[[], Awaitable[str]],
+        leases: Leases,
+        jobs: Jobs,
+        in_flight: Callable[[], frozenset[str]],
+        clock: Clock,
+    ) -> None:
+        self._probe = probe
+        self._leases = leases
+        self._jobs = jobs
+        self._in_flight = in_flight
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Mend once, as soon as containerd answers."""
+        while True:
+            try:
+                _log.info("containerd.ready", version=await self._probe())
+                return await self.mend()
+            except StoreUnavailableError as error:
+                _log.warning("containerd.unavailable", reason=str(error))
+                await self._clock.sleep(_PROBE_EVERY)
+
+    async def mend(self) -> None:
+        """End leases without a job, make leases that a job lacks. Raises StoreUnavailableError."""
+        there = set(await self._leases.list(JOB_LEASES))
+        in_flight = self._in_flight()  # before the journal is read: a push on its way is in one or in both
+        wanted = {job.lease: job for job in await self._jobs.held()}
+        for lease in there - wanted.keys() - in_flight:
+            _log.warning("reconcile.lease.orphan", lease=lease)
+            await self._leases.delete(lease)
+        for lease in wanted.keys() - there:
+            _log.warning("reconcile.lease.missing", lease=lease, image=wanted[lease].image)
+            await self._leases.create(lease)
+            await self._leases.hold(lease, wanted[lease].digest)

@@ -1,0 +1,89 @@
+"""Making a pushed image runnable: each layer becomes a snapshot on top of the one below it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+from mirror.core.errors import BadLayerError
+from mirror.core.jobs import Job, Outcome, State, Task
+from mirror.core.ports import Content, Extraction, Snapshots
+from mirror.core.pull import read_whole
+from mirror.oci.manifest import MAX_MANIFEST, Manifest, Platform, chain_ids, parse_config, parse_manifest
+
+
+class Unpacker:
+    """The use case behind every `unpack` task; `platform` is this machine's.
+
+    The job's lease keeps the snapshots alive until the image config refers to the topmost one.
+    """
+
+    def __init__(self, *, content: Content, snapshots: Snapshots, platform: Platform) -> None:
+        self._content = content
+        self._snapshots = snapshots
+        self._platform = platform
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def attempt(self, task: Task) -> Outcome:
+        """Unpack the image of a job, or those images of an index that this machine can run.
+
+        Raises:
+            BadLayerError, ContentMissingError, RegistryError: it will never be runnable.
+            StoreUnavailableError: it may be, later.
+        """
+        raw = await read_whole(self._content, task.job.digest, MAX_MANIFEST)
+        images = await self._runnable(parse_manifest(raw))
+        done = [await self._unpack(image, task.job) for image in images]
+        if not any(done):
+            return Outcome(State.SKIPPED, f"nothing here for {self._platform.os}/{self._platform.architecture}")
+        return Outcome(State.DONE)
+
+    async def _runnable(self, manifest: Manifest) -> list[Manifest]:
+        """The images in a manifest: itself, or the present children of an index that say they fit this machine."""
+        if manifest.is_runnable:
+            return [manifest]
+        children = [child for child in manifest.manifests if child.platform is None or self._fits(child.platform)]
+        present = [child for child in children if await self._content.size(child.digest) is not None]
+        found: list[Manifest] = []
+        for child in present:
+            found += await self._runnable(parse_manifest(await read_whole(self._content, child.digest, MAX_MANIFEST)))
+        return found
+
+    def _fits(self, platform: Platform) -> bool:
+        """Compare as far as both say something; amd64 variants above the baseline are the image author's risk."""
+        wanted, here = platform, self._platform
+        same = (wanted.os, wanted.architecture) == (here.os, here.architecture)
+        return same and (not wanted.variant or not here.variant or wanted.variant == here.variant)
+
+    async def _unpack(self, image: Manifest, job: Job) -> bool:
+        """Unpack one image under the job's lease; False when it is for another machine."""
+        if image.config is None:
+            return False
+        config = parse_config(await read_whole(self._content, image.config.digest, MAX_MANIFEST))
+        if not self._fits(config.platform):
+            return False
+        diff_ids = config.rootfs.diff_ids
+        if len(diff_ids) != len(image.layers):
+            raise BadLayerError(f"{len(image.layers)} layers but {len(diff_ids)} diff IDs")
+        parent = ""
+        for layer, diff_id, chain_id in zip(image.layers, diff_ids, chain_ids(diff_ids), strict=True):
+            step = Extraction(layer, diff_id=diff_id, chain_id=chain_id, parent=parent)
+            await self._ensure(step, job.lease)
+            parent = chain_id
+        if parent:
+            await self._snapshots.attach(image.config.digest, parent)
+        return True
+
+    async def _ensure(self, step: Extraction, lease: str) -> None:
+        async with self._alone(step.chain_id):
+            if not await self._snapshots.hold(lease, step.chain_id):
+                await self._snapshots.extract(step, lease)
+
+    @asynccontextmanager
+    async def _alone(self, chain_id: str) -> AsyncIterator[None]:
+        """One unpack per chain ID at a time: images that share a layer wait for it instead of doing it twice."""
+        lock = self._locks.get(chain_id)
+        if lock is None:
+            lock = self._locks[chain_id] = asyncio.Lock()
+        async with lock:
+            yield

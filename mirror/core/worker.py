@@ -1,0 +1,93 @@
+"""The loop that carries out tasks: claim, attempt, write down how it ended, and wait for the next."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from mirror.core.errors import StoreUnavailableError
+from mirror.core.jobs import Backoff, Kind, Outcome, State, Task, decide
+from mirror.core.ports import Clock, Jobs, Leases, Random
+from mirror.core.signal import Signal
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Carries out the tasks of one kind, several at once.
+
+    `attempt` does the work and returns DONE or SKIPPED, or raises; what becomes of a failure is `decide`'s to say.
+    Being killed at any point needs no special path: what was RUNNING is PENDING again when the journal is opened.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
+        self,
+        kind: Kind,
+        attempt: Callable[[Task], Awaitable[Outcome]],
+        *,
+        jobs: Jobs,
+        leases: Leases,
+        clock: Clock,
+        random: Random,
+        backoff: Backoff,
+        at_once: int,
+        changed: Signal,
+    ) -> None:
+        self._kind = kind
+        self._attempt = attempt
+        self._jobs = jobs
+        self._leases = leases
+        self._clock = clock
+        self._random = random
+        self._backoff = backoff
+        self._slots = asyncio.Semaphore(at_once)
+        self._changed = changed
+
+    async def run(self) -> None:
+        """Work for as long as the daemon runs."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._slots.acquire()
+                group.create_task(self._carry_out(await self._next()))
+
+    async def _next(self) -> Task:
+        while True:
+            event = self._changed.arm()
+            task = await self._jobs.claim(self._kind, self._clock.now(), self._backoff.longest)
+            if task is not None:
+                return task
+            due = await self._jobs.next_due(self._kind)
+            await self._clock.wait(event, None if due is None else max(due - self._clock.now(), 0.05))
+
+    async def _carry_out(self, task: Task) -> None:
+        try:
+            outcome = await self._outcome(task)
+            await self._jobs.settle(task, outcome)
+            await self._release(task)
+        finally:
+            self._slots.release()
+            self._changed.fire()
+
+    async def _outcome(self, task: Task) -> Outcome:
+        """Attempt a task; every way it can end is a line in the log."""
+        log = _log.bind(kind=self._kind, job=task.job.id, image=task.job.image, digest=task.job.digest)
+        log.info("task.started", attempt=task.attempts + 1)
+        try:
+            outcome = await self._attempt(task)
+        except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
+            outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
+            parked = outcome.state is State.PARKED
+            report = log.error if parked else log.warning
+            report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)
+        else:
+            log.info("task.finished", state=outcome.state, reason=outcome.reason)
+        return outcome
+
+    async def _release(self, task: Task) -> None:
+        """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
+        if task.job.id in {job.id for job in await self._jobs.held()}:
+            return
+        try:
+            await self._leases.delete(task.job.lease)
+        except StoreUnavailableError as error:
+            _log.warning("lease.kept", lease=task.job.lease, reason=str(error))

@@ -1,0 +1,1 @@
+"""The distribution API over HTTP: parse, call one use case, answer."""

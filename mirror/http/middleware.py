@@ -1,0 +1,74 @@
+"""Around every request: an id, one line in the log, and the one place where an error becomes an answer."""
+
+import uuid
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from mirror.core.errors import ContentMissingError, StoreUnavailableError
+from mirror.core.ports import Clock
+from mirror.oci.errors import Problem, RegistryError
+
+_log = structlog.get_logger(__name__)
+_RETRY_AFTER = "2"
+
+
+def request_log(clock: Clock) -> Middleware:
+    """Give every request an id, and write one line when it has been answered."""
+
+    @web.middleware
+    async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = uuid.uuid4().hex
+        began = clock.monotonic()
+        status = 499  # what a client that went away gets to see in the log
+        with structlog.contextvars.bound_contextvars(request=request_id):
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            finally:
+                _log.info(
+                    "http.request",
+                    method=request.method,
+                    path=request.path,
+                    ns=request.query.get("ns"),
+                    status=status,
+                    seconds=round(clock.monotonic() - began, 4),
+                    received=request.content_length,
+                    agent=request.headers.get("User-Agent"),
+                )
+
+    return log
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what is raised into the OCI error body that the one table says."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise  # nobody is left to be told
+    except Exception as error:  # noqa: BLE001 - the last one who can answer; `_refusal` logs what it does not know
+        refusal = _refusal(error)
+    return web.json_response(refusal.body(), status=refusal.problem.status, headers=refusal.headers)
+
+
+def _refusal(error: Exception) -> RegistryError:  # noqa: PLR0911 - a table, one row a case
+    match error:
+        case RegistryError():
+            return error
+        case StoreUnavailableError():
+            _log.warning("store.unavailable", reason=str(error))
+            return RegistryError(Problem.STORE_UNAVAILABLE, headers={"Retry-After": _RETRY_AFTER})
+        case ContentMissingError():
+            return RegistryError(Problem.BLOB_UNKNOWN, str(error))
+        case web.HTTPNotFound():
+            return RegistryError(Problem.NOT_FOUND)
+        case web.HTTPMethodNotAllowed():
+            return RegistryError(Problem.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(error.allowed_methods)})
+        case web.HTTPException() | web.RequestPayloadError():
+            return RegistryError(Problem.BAD_REQUEST, str(error))
+        case _:
+            _log.error("http.failed", exc_info=error)
+            return RegistryError(Problem.INTERNAL)

@@ -1,0 +1,92 @@
+"""`/v2/<name>/blobs/uploads/`: opening, feeding, asking after, finishing and cancelling upload sessions."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from mirror.core.push import BlobPush
+from mirror.core.registries import Registries
+from mirror.core.upload import Chunk, parse_content_range, progress
+from mirror.http import target
+from mirror.oci.names import Digest, Repository
+
+
+class UploadHandlers:
+    """The handlers of upload sessions."""
+
+    def __init__(self, push: BlobPush, registries: Registries) -> None:
+        self._push = push
+        self._registries = registries
+
+    def routes(self) -> list[web.RouteDef]:
+        """Which request goes where."""
+        session = "/v2/{name:.+}/blobs/uploads/{upload:[^/]+}"
+        return [
+            web.post("/v2/{name:.+}/blobs/uploads/", self.post),
+            web.get(session, self.get, allow_head=False),
+            web.patch(session, self.patch),
+            web.put(session, self.put),
+            web.delete(session, self.delete),
+        ]
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Open a session; with `digest=` the body is the whole blob (spec: end-4a, end-4b)."""
+        repository = target.repository(request, self._registries)
+        if "digest" in request.query:
+            digest = target.digest(request)
+            await self._push.push(repository, digest, _chunk(request))
+            return _created(request, repository, digest)
+        upload = await self._push.begin(repository)
+        return _accepted(request, repository, upload.id, 0, HTTPStatus.ACCEPTED)
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """Take a chunk (spec: end-5)."""
+        repository, upload = self._session(request)
+        offset = await self._push.append(repository, upload, _chunk(request))
+        return _accepted(request, repository, upload, offset, HTTPStatus.ACCEPTED)
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Take the last chunk and make the bytes a blob (spec: end-6)."""
+        repository, upload = self._session(request)
+        digest = target.digest(request)
+        await self._push.finish(repository, upload, digest, _chunk(request))
+        return _created(request, repository, digest)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Say how far a session is (spec: end-13)."""
+        repository, upload = self._session(request)
+        offset = await self._push.offset(repository, upload)
+        return _accepted(request, repository, upload, offset, HTTPStatus.NO_CONTENT)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Cancel a session (spec: end-14)."""
+        repository, upload = self._session(request)
+        await self._push.cancel(repository, upload)
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    def _session(self, request: web.Request) -> tuple[Repository, str]:
+        return target.repository(request, self._registries), request.match_info["upload"]
+
+
+def _chunk(request: web.Request) -> Chunk:
+    start, length = parse_content_range(request.headers.get("Content-Range"), request.content_length)
+    return Chunk(request.content.iter_any(), start, length)
+
+
+def _accepted(
+    request: web.Request, repository: Repository, upload: str, offset: int, status: HTTPStatus
+) -> web.Response:
+    headers = {
+        "Location": target.location(request, f"/v2/{repository.path}/blobs/uploads/{upload}"),
+        "Range": progress(offset),
+        "Docker-Upload-UUID": upload,
+    }
+    return web.Response(status=status, headers=headers)
+
+
+def _created(request: web.Request, repository: Repository, digest: Digest) -> web.Response:
+    headers = {
+        "Location": target.location(request, f"/v2/{repository.path}/blobs/{digest}"),
+        "Docker-Content-Digest": digest,
+    }
+    return web.Response(status=HTTPStatus.CREATED, headers=headers)

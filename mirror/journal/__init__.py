@@ -1,0 +1,1 @@
+"""The journal: the only state that is ours. SQLite, one thread, every change in one durable transaction."""

@@ -1,0 +1,121 @@
+"""Acknowledged manifests and what is still to be done for them."""
+
+import sqlite3
+
+from mirror.core.jobs import Job, Kind, NewJob, Outcome, State, Task
+from mirror.journal.db import Database, Session
+from mirror.oci.names import Digest, Reference, Repository
+
+
+class JobsTable:
+    """The `Jobs` port on the journal."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def enqueue(self, push: NewJob) -> Job:
+        """In one transaction: a job with its tasks, and the repository is granted the manifest."""
+
+        def work(session: Session) -> Job:
+            where = {"registry": push.repository.registry, "repository": push.repository.path}
+            what = {"digest": push.digest, "media_type": push.media_type}
+            job_id = session.insert(
+                "insert_job", **where, **what, tag=push.reference.tag, lease=push.lease, created=push.now
+            )
+            session.rows("grant_manifest", **where, **what)
+            for kind in Kind:
+                session.rows("insert_task", job=job_id, kind=kind)
+            return Job(job_id, push.repository, push.reference, push.digest, push.media_type, push.lease, push.now)
+
+        return await self._database.transact(work)
+
+    async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
+        """Take the oldest due task and mark it running."""
+
+        def work(session: Session) -> sqlite3.Row | None:
+            claimed = session.row("claim", kind=kind, now=now, horizon=horizon)
+            return session.row("find_task", job=claimed["job"], kind=kind) if claimed else None
+
+        row = await self._database.transact(work)
+        return _task(row) if row else None
+
+    async def next_due(self, kind: Kind) -> float | None:
+        """Unix time at which the next waiting task falls due."""
+        row = await self._database.transact(lambda session: session.row("next_due", kind=kind))
+        return row["due"] if row else None
+
+    async def settle(self, task: Task, outcome: Outcome) -> None:
+        """Write how an attempt ended; once a job is done, those of the same name before it are forgotten."""
+
+        def work(session: Session) -> None:
+            session.rows(
+                "settle_task",
+                job=task.job.id,
+                kind=task.kind,
+                state=outcome.state,
+                reason=outcome.reason,
+                not_before=outcome.not_before,
+                failed=int(outcome.state in {State.PENDING, State.PARKED}),
+            )
+            session.rows("forget_superseded", job=task.job.id)
+
+        await self._database.transact(work)
+
+    async def superseded(self, job: Job) -> bool:
+        """Whether its tag was pushed again later."""
+        row = await self._database.transact(
+            lambda session: session.row(
+                "superseded",
+                registry=job.repository.registry,
+                repository=job.repository.path,
+                tag=job.reference.tag,
+                job=job.id,
+            )
+        )
+        return row is not None
+
+    async def held(self) -> list[Job]:
+        """The jobs whose lease must be kept."""
+        rows = await self._database.transact(lambda session: session.rows("held_jobs"))
+        return [_job(row) for row in rows]
+
+    async def find(self, repository: Repository, reference: Reference) -> tuple[Task, ...]:
+        """The tasks of the newest job of this tag or digest."""
+        query, key = ("find_by_tag", "tag") if reference.tag else ("find_by_digest", "digest")
+        values = {"registry": repository.registry, "repository": repository.path, key: str(reference)}
+        rows = await self._database.transact(lambda session: session.rows(query, **values))
+        return tuple(_task(row) for row in rows)
+
+    async def unfinished(self, limit: int) -> list[Task]:
+        """Tasks that are waiting, running or parked, oldest first."""
+        rows = await self._database.transact(lambda session: session.rows("unfinished", limit=limit))
+        return [_task(row) for row in rows]
+
+    async def counts(self) -> dict[tuple[Kind, State], int]:
+        """How many tasks there are of each kind in each state."""
+        rows = await self._database.transact(lambda session: session.rows("counts"))
+        return {(Kind(row["kind"]), State(row["state"])): row["tasks"] for row in rows}
+
+
+def _task(row: sqlite3.Row) -> Task:
+    return Task(
+        job=_job(row),
+        kind=Kind(row["kind"]),
+        state=State(row["state"]),
+        attempts=row["attempts"],
+        not_before=row["not_before"],
+        reason=row["reason"],
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    tag = row["tag"]
+    return Job(
+        id=row["id"],
+        repository=Repository(row["registry"], row["repository"]),
+        reference=Reference(tag=tag, digest=None if tag else Digest(row["digest"])),
+        digest=Digest(row["digest"]),
+        media_type=row["media_type"],
+        lease=row["lease"],
+        created=row["created"],
+    )

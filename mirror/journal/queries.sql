@@ -1,0 +1,104 @@
+-- Every statement of the journal, by name.
+
+-- name: recover
+UPDATE tasks SET state = 'pending' WHERE state = 'running';
+
+-- name: begin_upload
+INSERT INTO uploads (id, registry, repository, touched) VALUES (:id, :registry, :repository, :touched);
+
+-- name: find_upload
+SELECT id, registry, repository, touched FROM uploads WHERE id = :id;
+
+-- name: touch_upload
+UPDATE uploads SET touched = :touched WHERE id = :id;
+
+-- name: end_upload
+DELETE FROM uploads WHERE id = :id;
+
+-- name: stale_uploads
+SELECT id, registry, repository, touched FROM uploads WHERE touched < :before ORDER BY touched;
+
+-- name: held_since_upload
+SELECT lease FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: grant_blob
+INSERT INTO grants (registry, repository, digest, lease) VALUES (:registry, :repository, :digest, :lease)
+ON CONFLICT DO UPDATE SET lease = excluded.lease;
+
+-- name: grant_manifest
+INSERT INTO grants (registry, repository, digest, media_type) VALUES (:registry, :repository, :digest, :media_type)
+ON CONFLICT DO UPDATE SET media_type = excluded.media_type;
+
+-- name: find_grant
+SELECT digest, media_type FROM grants
+WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: settle_grant
+UPDATE grants SET lease = NULL WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: insert_job
+INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created)
+VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created);
+
+-- name: insert_task
+INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
+
+-- name: claim
+-- Two tasks of one tag are never run side by side: the later push must also be the later one upstream.
+UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = (
+    SELECT t.job FROM tasks t JOIN jobs j ON j.id = t.job
+    WHERE t.kind = :kind AND t.state = 'pending' AND (t.not_before <= :now OR t.not_before > :now + :horizon)
+    AND NOT EXISTS (
+        SELECT 1 FROM tasks r JOIN jobs k ON k.id = r.job
+        WHERE r.kind = :kind AND r.state = 'running'
+        AND k.registry = j.registry AND k.repository = j.repository AND k.tag = j.tag
+    )
+    ORDER BY t.job LIMIT 1
+) RETURNING job;
+
+-- name: next_due
+SELECT min(not_before) AS due FROM tasks WHERE kind = :kind AND state = 'pending';
+
+-- name: settle_task
+UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
+WHERE job = :job AND kind = :kind;
+
+-- name: forget_superseded
+-- Of what is done, only the newest push of a name says anything; for a week others may still be asked for by digest.
+DELETE FROM jobs WHERE id IN (
+    SELECT old.id FROM jobs old JOIN jobs new ON new.id = :job
+    WHERE old.id < new.id AND old.created < new.created - 7 * 86400
+    AND old.registry = new.registry AND old.repository = new.repository
+    AND (old.tag = new.tag OR (old.tag IS NULL AND new.tag IS NULL AND old.digest = new.digest))
+    AND NOT EXISTS (SELECT 1 FROM tasks WHERE job = old.id AND state NOT IN ('done', 'skipped'))
+);
+
+-- name: find_task
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = :job AND t.kind = :kind;
+
+-- name: superseded
+SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND tag = :tag AND id > :job LIMIT 1;
+
+-- name: held_jobs
+SELECT j.* FROM jobs j WHERE EXISTS (
+    SELECT 1 FROM tasks t WHERE t.job = j.id AND (
+        t.state IN ('pending', 'running') OR (t.kind = 'replicate' AND t.state = 'parked')
+    )
+);
+
+-- name: find_by_tag
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
+    SELECT max(id) FROM jobs WHERE registry = :registry AND repository = :repository AND tag = :tag
+);
+
+-- name: find_by_digest
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
+    SELECT max(id) FROM jobs WHERE registry = :registry AND repository = :repository AND digest = :digest
+);
+
+-- name: unfinished
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job
+WHERE t.state IN ('pending', 'running', 'parked') ORDER BY t.job, t.kind LIMIT :limit;
+
+-- name: counts
+SELECT kind, state, count(*) AS tasks FROM tasks GROUP BY kind, state;

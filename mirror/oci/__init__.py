@@ -1,0 +1,1 @@
+"""The OCI vocabulary: names, manifests, chain IDs and errors, as pure functions over values."""

@@ -1,0 +1,63 @@
+"""The one table of what can go wrong at the wire: problem → status, OCI code, message.
+
+Source: OCI distribution-spec, "Error Codes". Nothing outside this module knows a status of a refusal.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from http import HTTPStatus
+
+
+class Problem(Enum):
+    """A row of the table: HTTP status, OCI error code, message for people."""
+
+    BLOB_UNKNOWN = (HTTPStatus.NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to this repository")
+    UPLOAD_UNKNOWN = (HTTPStatus.NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown to this repository")
+    UPLOAD_INVALID = (HTTPStatus.BAD_REQUEST, "BLOB_UPLOAD_INVALID", "upload request invalid")
+    UPLOAD_BUSY = (HTTPStatus.CONFLICT, "BLOB_UPLOAD_INVALID", "another request is writing to this upload")
+    RANGE_INVALID = (
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        "BLOB_UPLOAD_INVALID",
+        "chunk does not continue the upload",
+    )
+    DIGEST_INVALID = (HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", "digest does not match or is not supported")
+    SIZE_INVALID = (HTTPStatus.BAD_REQUEST, "SIZE_INVALID", "length does not match the bytes sent")
+    MANIFEST_UNKNOWN = (HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown to this repository")
+    MANIFEST_INVALID = (HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid")
+    MANIFEST_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "manifest larger than 4 MiB")
+    MANIFEST_BLOB_UNKNOWN = (
+        HTTPStatus.NOT_FOUND,
+        "MANIFEST_BLOB_UNKNOWN",
+        "manifest names content unknown to this repository",
+    )
+    NAME_INVALID = (HTTPStatus.BAD_REQUEST, "NAME_INVALID", "repository name invalid")
+    NAME_UNKNOWN = (HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "registry not configured here")
+    TAG_INVALID = (HTTPStatus.BAD_REQUEST, "TAG_INVALID", "tag invalid")
+    NOT_FOUND = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such endpoint")
+    METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
+    BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")
+    STORE_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the host's containerd is not answering")
+    INTERNAL = (HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error, see the daemon's log")
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class RegistryError(Exception):
+    """A request is refused: what the client is told, and nothing else.
+
+    `detail` is free text for people; `headers` are sent with the answer (`Range`, `Retry-After`).
+    """
+
+    def __init__(self, problem: Problem, detail: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{problem.code}: {problem.message}{detail and ': '}{detail}")
+        self.problem = problem
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, object]:
+        """The JSON error body of the distribution spec."""
+        error = {"code": self.problem.code, "message": self.problem.message, "detail": self.detail or None}
+        return {"errors": [error]}

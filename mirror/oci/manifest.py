@@ -1,0 +1,197 @@
+"""Manifests and image configs: what is read out of them, never how they are written.
+
+The raw bytes are what is stored, served and replicated; the structures here only say what the bytes refer to.
+Source: OCI image-spec, "Image Manifest", "Image Index", "Image Configuration"; Docker "Image Manifest V2, Schema 2".
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.names import Digest, digest_of, parse_digest
+
+MAX_MANIFEST = 4 * 1024 * 1024
+"""The largest manifest accepted, in bytes: the limit that the distribution spec asks registries to allow."""
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+_SUPPORTED = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST})
+_IMAGE_CONFIGS = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+_FOREIGN_LAYERS = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """For which machine an image is, in Go's words (`linux`, `amd64`, `v8`)."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+    """A typed pointer to content: media type, digest and size in bytes."""
+
+    digest: Digest
+    size: int
+    media_type: str = ""
+    platform: Platform | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a layer that its owner wants fetched from elsewhere, so no registry need hold it."""
+        return self.media_type.startswith(_FOREIGN_LAYERS)
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    schema_version: int
+    media_type: str = ""
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
+    manifests: list[Descriptor] | None = None
+
+
+class _RootFS(msgspec.Struct):
+    type: str = "layers"
+    diff_ids: list[str] = []
+
+
+class ImageConfig(msgspec.Struct, frozen=True):
+    """The part of an image config that unpacking needs: its platform and its uncompressed layer digests."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    rootfs: _RootFS = msgspec.field(default_factory=_RootFS)
+
+    @property
+    def platform(self) -> Platform:
+        """The machine the image is for."""
+        return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A parsed manifest beside its raw bytes; `config` is None for an index, `manifests` is empty for an image."""
+
+    raw: bytes
+    digest: Digest
+    media_type: str
+    config: Descriptor | None
+    layers: tuple[Descriptor, ...]
+    manifests: tuple[Descriptor, ...]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The pointer by which others name this manifest."""
+        return Descriptor(digest=self.digest, size=len(self.raw), media_type=self.media_type)
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether this is an image that can be unpacked, and no index, attestation, cache or chart."""
+        return self.config is not None and self.config.media_type in _IMAGE_CONFIGS
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers, each digest once, in the order of the manifest."""
+        every = (*((self.config,) if self.config else ()), *self.layers)
+        return tuple({child.digest: child for child in every}.values())
+
+    def edges(self) -> dict[str, Descriptor]:
+        """Every child by its place: `config`, `l.<n>` for layers, `m.<n>` for the manifests of an index."""
+        config = {"config": self.config} if self.config else {}
+        layers = {f"l.{n}": layer for n, layer in enumerate(self.layers)}
+        return config | layers | {f"m.{n}": child for n, child in enumerate(self.manifests)}
+
+
+def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
+    """Read a manifest; `content_type` is the pushing client's header, empty when read back from the store.
+
+    Raises:
+        RegistryError: MANIFEST_TOO_LARGE; MANIFEST_INVALID when it is no JSON, of an unknown kind, at odds with its
+            Content-Type, or ambiguous (an image and an index at once).
+    """
+    if len(raw) > MAX_MANIFEST:
+        raise RegistryError(Problem.MANIFEST_TOO_LARGE)
+    try:
+        document = msgspec.json.decode(raw, type=_Document)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RegistryError(Problem.MANIFEST_INVALID, str(error)) from error
+    media_type = _media_type(document, content_type.partition(";")[0].strip())
+    children = [*(document.layers or ()), *(document.manifests or ())]
+    children += [document.config] if document.config else []
+    for child in children:
+        _check(child)
+    return Manifest(
+        raw=raw,
+        digest=digest_of(raw),
+        media_type=media_type,
+        config=document.config,
+        layers=tuple(document.layers or ()),
+        manifests=tuple(document.manifests or ()),
+    )
+
+
+def _media_type(document: _Document, content_type: str) -> str:
+    """Settle the kind of a manifest, refusing what two readers could understand in two ways (CVE-2021-41190)."""
+    is_index = document.manifests is not None
+    is_image = document.config is not None or document.layers is not None
+    if document.schema_version != 2:  # noqa: PLR2004 - the only schema version that OCI and Docker still define
+        raise _invalid(f"schema version {document.schema_version} is not supported")
+    if is_index == is_image:
+        raise _invalid("neither an image nor an index")
+    if is_image and (document.config is None or document.layers is None):
+        raise _invalid("an image needs a config and layers")
+    if document.media_type and content_type and document.media_type != content_type:
+        raise _invalid(f"Content-Type {content_type!r} but mediaType {document.media_type!r}")
+    media_type = document.media_type or content_type or (OCI_INDEX if is_index else OCI_MANIFEST)
+    if media_type not in _SUPPORTED:
+        raise _invalid(f"media type {media_type!r} is not supported")
+    if is_index != (media_type in {OCI_INDEX, DOCKER_LIST}):
+        raise _invalid(f"content is no {media_type!r}")
+    return media_type
+
+
+def _check(child: Descriptor) -> None:
+    try:
+        parse_digest(child.digest)
+    except RegistryError as error:
+        raise _invalid(error.detail) from error
+    if child.size < 0:
+        raise _invalid(f"{child.digest} has a negative size")
+
+
+def _invalid(detail: str) -> RegistryError:
+    return RegistryError(Problem.MANIFEST_INVALID, detail)
+
+
+def parse_config(raw: bytes) -> ImageConfig:
+    """Read an image config.
+
+    Raises:
+        RegistryError: MANIFEST_INVALID when it is no JSON or its root filesystem is not made of layers.
+    """
+    try:
+        config = msgspec.json.decode(raw, type=ImageConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _invalid(f"image config: {error}") from error
+    if config.rootfs.type != "layers":
+        raise _invalid(f"image config: rootfs type {config.rootfs.type!r}")
+    return config
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """The chain ID of each layer: the digest of the layer applied on top of all below it.
+
+    Source: OCI image-spec, "Layer ChainID": `ChainID(L0|…|Ln) = sha256(ChainID(L0|…|Ln-1) + " " + DiffID(Ln))`.
+    """
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        text = f"{chain[-1]} {diff_id}" if chain else ""
+        chain.append("sha256:" + hashlib.sha256(text.encode()).hexdigest() if text else diff_id)
+    return chain

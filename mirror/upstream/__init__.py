@@ -1,0 +1,1 @@
+"""The central registries: how blobs and manifests get there over HTTP."""

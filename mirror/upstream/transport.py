@@ -1,0 +1,186 @@
+"""One connection pool per upstream, its credentials, and the one reading of its answers as errors."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from mirror.core.errors import UpstreamError
+
+_CONNECT = 10.0
+_TRANSIENT = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+# Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay.
+_TRANSIENT_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+_MAX_REDIRECTS = 5
+_MAX_ERROR_BODY = 4096
+_MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and a password, for HTTP basic authentication."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, …)"
+
+
+class Transport:
+    """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up."""
+
+    def __init__(
+        self, base: URL, *, credentials: Credentials | None, tls: ssl.SSLContext | None, stall: float = 60.0
+    ) -> None:
+        self._base = base
+        self._credentials = credentials
+        self._tls = tls
+        self._stall = stall
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._stall),
+            auto_decompress=False,
+            headers={"User-Agent": "registry-mirror"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def url(self, path: str) -> URL:
+        """An address of the upstream, or what a `Location` of it means."""
+        return self._base.join(URL(path, encoded=True))
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
+
+        Raises:
+            UpstreamError: no answer, or any other status.
+        """
+        if self._session is None:
+            raise UpstreamError("not connected", transient=True)
+        try:
+            async with self._session.request(
+                method,
+                url,
+                headers={**(headers or {}), **self._authorization(url)},
+                data=body,
+                allow_redirects=method in {"GET", "HEAD"},
+                max_redirects=_MAX_REDIRECTS,
+            ) as answer:
+                await _check(answer)
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamError(f"{method} {_shown(url)}: {error or type(error).__name__}", transient=True) from error
+
+    async def send(self, method: str, url: URL, *, size: int, body: AsyncIterator[bytes]) -> None:
+        """Send a streamed body of `size` bytes; a failure to read the body is raised as it is.
+
+        Raises:
+            UpstreamError: as `request`, a 404 included; or nothing was taken for `stall` seconds.
+        """
+        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        loop = asyncio.get_running_loop()
+        source = _Source(body)
+        try:
+            async with asyncio.timeout(self._stall) as watchdog:
+                source.on_progress = lambda: watchdog.reschedule(loop.time() + self._stall)
+                async with self.request(method, url, headers=headers, body=source.read()) as answer:
+                    await require(answer)
+        except (UpstreamError, TimeoutError) as error:
+            if source.error is not None:
+                raise source.error from error
+            if isinstance(error, TimeoutError):
+                raise UpstreamError(f"{method} {_shown(url)}: stalled", transient=True) from error
+            raise
+
+    def _authorization(self, url: URL) -> dict[str, str]:
+        """Credentials, for the upstream itself only: a `Location` may lead to a host that must not see them."""
+        if self._credentials is None or url.origin() != self._base.origin():
+            return {}
+        basic = aiohttp.BasicAuth(self._credentials.username, self._credentials.password, "utf-8")
+        return {"Authorization": basic.encode()}
+
+
+class _Source:
+    """A request body that remembers why it broke: the HTTP client would report that as a lost connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.error: Exception | None = None
+        self.on_progress: Callable[[], None] = lambda: None
+
+    async def read(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._body:
+                yield data
+                self.on_progress()
+        except Exception as error:
+            self.error = error
+            raise
+
+
+async def _check(answer: aiohttp.ClientResponse) -> None:
+    if answer.status != HTTPStatus.NOT_FOUND:
+        await require(answer)
+
+
+async def require(answer: aiohttp.ClientResponse) -> None:
+    """Raise UpstreamError, in the upstream's own words, unless the answer is a success."""
+    if answer.ok and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    code, message = _words(await answer.content.read(_MAX_ERROR_BODY))
+    transient = (
+        answer.status in _TRANSIENT or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _TRANSIENT_CODES
+    )
+    raise UpstreamError(
+        f"{answer.method} {_shown(answer.url)}: {answer.status} {message or answer.reason}"[:_MAX_REASON],
+        transient=transient,
+        retry_after=_seconds(answer.headers.get("Retry-After", "")),
+    )
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    """The OCI code and message of an error body; empty code when it is none."""
+    try:
+        first = json.loads(body)["errors"][0]
+        code, message = str(first.get("code", "")), str(first.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", body.decode("utf-8", "replace").strip()
+    return code, f"{code}: {message}"
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Retry-After in seconds; its date form is left to our own back-off."""
+    return float(retry_after) if retry_after.isdecimal() else None
+
+
+def _shown(url: URL) -> str:
+    """A URL for people: without its query, which may hold an upload's signed state."""
+    return str(url.with_query(None).with_user(None).with_password(None))
