@@ -1,10 +1,10 @@
 """The content store: blobs by digest, and the ingests that become blobs."""
 
 import asyncio
+import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import closing
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeAlias, TypeVar
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -21,8 +21,12 @@ from mirror.pb.content_pb2_grpc import ContentStub
 _GC_REFERENCE = "containerd.io/gc.ref.content."
 _ReadCall: TypeAlias = "grpc.aio.UnaryStreamCall[pb.ReadContentRequest, pb.ReadContentResponse]"
 
+_T = TypeVar("_T")
+
+# A write is refused with the first, an abort with the second: it removes a directory that the stream still writes to.
+_BUSY = re.compile(r"\blocked for\b|directory not empty")
 _LOCK_PATIENCE = 5.0
-_LOCK_POLL = 0.05
+_LOCK_POLL = 0.2
 
 
 class ContentStore:
@@ -60,28 +64,13 @@ class ContentStore:
         return answer.data if isinstance(answer, pb.ReadContentResponse) else b""
 
     async def ingest(self, ref: str, lease: str) -> BlobIngest:
-        """See `Content.ingest`.
+        """See `Content.ingest`; a ref that another stream is writing to is waited for, for some seconds."""
+        return await self._when_free(lambda: self._open(ref, lease))
 
-        A stream of ours that has just been closed takes containerd a moment to let go of, so a locked ref is tried
-        for a few seconds before it is a StoreUnavailableError.
-        """
-        give_up = self._clock.monotonic() + _LOCK_PATIENCE
-        while (ingest := await self._open(ref, lease)) is None:
-            if self._clock.monotonic() >= give_up:
-                raise StoreUnavailableError(f"ingest {ref} is being written by another stream")
-            await self._clock.sleep(_LOCK_POLL)
-        return ingest
-
-    async def _open(self, ref: str, lease: str) -> BlobIngest | None:
-        """None while another stream has the ref."""
+    async def _open(self, ref: str, lease: str) -> BlobIngest:
         stream = WriteStream(self._channel, lease)
-        try:
-            await stream.send(pb.WriteContentRequest(action=pb.STAT, ref=ref), self._patience.message)
-            state = await stream.answer(self._patience.whole)
-        except StoreUnavailableError as error:
-            if "locked" in str(error):
-                return None
-            raise
+        await stream.send(pb.WriteContentRequest(action=pb.STAT, ref=ref), self._patience.message)
+        state = await stream.answer(self._patience.whole)
         return BlobIngest(stream, state, self._patience)
 
     async def ingested(self, ref: str) -> int | None:
@@ -92,7 +81,19 @@ class ContentStore:
 
     async def abort(self, ref: str) -> None:
         """See `Content.abort`."""
-        await self._channel.attempt(self._stub.Abort, pb.AbortRequest(ref=ref), unless=StatusCode.NOT_FOUND)
+        request = pb.AbortRequest(ref=ref)
+        await self._when_free(lambda: self._channel.attempt(self._stub.Abort, request, unless=StatusCode.NOT_FOUND))
+
+    async def _when_free(self, step: Callable[[], Awaitable[_T]]) -> _T:
+        """Repeat a step on an ingest until the stream that had it has let go, which may be a moment after its end."""
+        give_up = self._clock.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                return await step()
+            except StoreUnavailableError as error:
+                if not _BUSY.search(str(error)) or self._clock.monotonic() >= give_up:
+                    raise
+            await self._clock.sleep(_LOCK_POLL)
 
     async def put(self, data: bytes, digest: Digest, lease: str, edges: Mapping[str, Digest]) -> None:
         """See `Content.put`."""
@@ -106,9 +107,12 @@ class ContentStore:
         """Write and commit in one message; False when the store already had the content (its labels stay)."""
         ref = f"registry-mirror/put/{secrets.token_hex(8)}"
         request = pb.WriteContentRequest(action=pb.COMMIT, ref=ref, total=len(data), data=data, labels=labels)
-        with closing(WriteStream(self._channel, lease)) as stream:
+        stream = WriteStream(self._channel, lease)
+        try:
             await stream.send(request, self._patience.message)
             return await stream.committed(self._patience.whole)
+        finally:
+            await stream.close()
 
     async def label(self, digest: Digest, labels: Mapping[str, str]) -> None:
         """Add labels to content, or change them; those not named stay.

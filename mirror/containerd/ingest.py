@@ -6,7 +6,7 @@ knows without looking at the bytes, and a caller could claim a blob it never had
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import grpc.aio
@@ -23,6 +23,8 @@ MESSAGE = 512 * 1024
 
 WINDOW = 8
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
+
+_PARTING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,27 @@ class WriteStream:
         self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
         self._closed = False
 
-    def close(self) -> None:
-        """End the call; safe to repeat."""
+    async def close(self) -> None:
+        """End the call; safe to repeat.
+
+        Hanging up is not enough: containerd would let go of the ref some time later, and an abort in that moment
+        fails. So its end of the stream is waited for, unless it hangs.
+        """
+        if self._closed:
+            return
+        try:
+            with suppress(StoreUnavailableError):
+                await self._part()
+        finally:
+            self._cancel()
+
+    async def _part(self) -> None:
+        async with self._step(_PARTING):
+            await self._call.done_writing()
+            while await self._call.read() is not grpc.aio.EOF:
+                continue
+
+    def _cancel(self) -> None:
         self._closed = True
         self._call.cancel()
 
@@ -92,7 +113,7 @@ class WriteStream:
                 async with asyncio.timeout(within):
                     yield
         except BaseException:
-            self.close()
+            self._cancel()
             raise
 
 
@@ -140,7 +161,7 @@ class BlobIngest:
 
     async def close(self) -> None:
         """See `Ingest.close`."""
-        self._stream.close()
+        await self._stream.close()
 
     async def _send(self, size: int) -> None:
         while self._unanswered >= WINDOW:

@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test test-all check bench clean
+
+CONFIG ?=
+PORT ?= 5000
+
+as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env)
+bin := .venv/bin
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+install: ## what the rest needs: Debian's packages and .venv
+	@.ci/install
+
+demo: install ## push an image, run it, see it arrive upstream
+	@$(as_root) $(bin)/python -m tests.rig.demo
+
+run: install ## the daemon in the foreground; CONFIG=file for your own settings, else PORT=5000
+	@$(as_root) $(bin)/$(if $(CONFIG),registry-mirror serve --config $(CONFIG),python -m tests.rig.run $(PORT))
+
+test: install ## the suite, without what takes minutes
+	$(as_root) $(bin)/pytest -m "not slow"
+
+test-all: install ## the whole suite
+	$(as_root) $(bin)/pytest
+
+check: install ## lint, format, types, imports, dependencies
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/deptry .
+
+bench: install ## the daemon's memory under a large push
+	$(as_root) $(bin)/python -m bench.memory
+
+clean: ## everything that was made in here
+	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache
+	$(as_root) find . -name __pycache__ -prune -exec rm -r {} +

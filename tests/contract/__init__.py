@@ -1,0 +1,1 @@
+"""The contracts of the ports, each tested on the real part behind it."""

@@ -1,0 +1,55 @@
+"""What the contract tests of the containerd room do over and over, and what they read behind its back."""
+
+import hashlib
+import secrets
+
+from mirror.containerd.channel import Channel
+from mirror.core.ports import Content
+from mirror.oci.names import Digest, digest_of
+from mirror.pb.content_pb2 import InfoRequest
+from mirror.pb.content_pb2_grpc import ContentStub
+from mirror.pb.leases_pb2 import ListRequest, ListResourcesRequest
+from mirror.pb.leases_pb2_grpc import LeasesStub
+
+EMPTY = Digest(f"sha256:{hashlib.sha256().hexdigest()}")
+
+
+def fresh(size: int = 1000) -> tuple[bytes, Digest]:
+    """Bytes that no other test has written, and their digest."""
+    data = secrets.token_bytes(size)
+    return data, digest_of(data)
+
+
+def fresh_ref() -> str:
+    """The ref of an ingest that is this test's alone."""
+    return f"registry-mirror/upload/{secrets.token_hex(8)}"
+
+
+async def store(content: Content, data: bytes, lease: str) -> Digest:
+    """Write a blob as a push does."""
+    ingest = await content.ingest(fresh_ref(), lease)
+    await ingest.write(data)
+    await ingest.commit(digest_of(data))
+    return digest_of(data)
+
+
+async def load(content: Content, digest: Digest) -> bytes:
+    """Read a whole blob."""
+    return b"".join([chunk async for chunk in content.read(digest)])
+
+
+async def content_labels(channel: Channel, digest: Digest) -> dict[str, str]:
+    """The labels on a blob."""
+    return dict((await channel.call(ContentStub(channel.grpc).Info, InfoRequest(digest=digest))).info.labels)
+
+
+async def lease_labels(channel: Channel, lease: str) -> dict[str, str]:
+    """The labels on a lease."""
+    every = await channel.call(LeasesStub(channel.grpc).List, ListRequest())
+    return next(dict(one.labels) for one in every.leases if one.id == lease)
+
+
+async def held(channel: Channel, lease: str) -> set[tuple[str, str]]:
+    """What a lease names: kind and name."""
+    answer = await channel.call(LeasesStub(channel.grpc).ListResources, ListResourcesRequest(id=lease))
+    return {(resource.type, resource.id) for resource in answer.resources}

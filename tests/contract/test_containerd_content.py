@@ -1,0 +1,334 @@
+"""Content and Ingest against a real containerd."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from mirror.containerd.channel import Channel
+from mirror.containerd.content import ContentStore
+from mirror.containerd.ingest import MESSAGE, WINDOW, Patience
+from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
+from mirror.core.ports import Content, Ingest, Leases
+from mirror.oci.names import Digest, digest_of
+from mirror.runtime.clock import SystemClock
+from tests.contract.store import EMPTY, content_labels, fresh, fresh_ref, held, load, store
+from tests.rig.containerd import Containerd
+
+IMPATIENT = Patience(message=0.5, whole=0.5)
+
+
+class LeapingClock(SystemClock):
+    """Each sleep takes no time, and counts for two seconds."""
+
+    elapsed = 0.0
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        self.elapsed += max(seconds, 2)
+
+
+@contextmanager
+def paused(containerd: Containerd) -> Iterator[None]:
+    """Let containerd hang for a while."""
+    containerd.pause()
+    try:
+        yield
+    finally:
+        containerd.resume()
+
+
+async def test_a_blob_is_read_as_it_was_written(content: Content, lease: str) -> None:
+    """Bytes in chunks of odd sizes, over several messages, come back unchanged, with their size."""
+    data, digest = fresh(3 * MESSAGE + 17)
+    ingest = await content.ingest(fresh_ref(), lease)
+    for start in range(0, len(data), 70_001):
+        await ingest.write(data[start : start + 70_001])
+    assert ingest.offset == len(data)
+    await ingest.commit(digest)
+    assert await content.size(digest) == len(data)
+    assert await load(content, digest) == data
+
+
+async def test_an_empty_blob(content: Content, lease: str) -> None:
+    """Zero bytes are content as well, also the second time."""
+    for _ in range(2):
+        ingest = await content.ingest(fresh_ref(), lease)
+        await ingest.commit(EMPTY)
+    assert await content.size(EMPTY) == 0
+    assert await load(content, EMPTY) == b""
+
+
+async def test_what_is_not_there(content: Content) -> None:
+    """Missing content has no size and cannot be read; aborting a missing ingest is no error."""
+    _, digest = fresh()
+    assert await content.size(digest) is None
+    assert await content.ingested(fresh_ref()) is None
+    await content.abort(fresh_ref())
+    with pytest.raises(ContentMissingError):
+        await load(content, digest)
+
+
+async def test_other_bytes_than_promised(containerd: Containerd, content: Content, lease: str) -> None:
+    """A mismatch stores nothing under either digest, and after the abort no ingest is left."""
+    data, digest = fresh()
+    _, promised = fresh()
+    ref = fresh_ref()
+    ingest = await content.ingest(ref, lease)
+    await ingest.write(data)
+    with pytest.raises(DigestMismatchError, match=digest):
+        await ingest.commit(promised)
+    await content.abort(ref)
+    assert ref not in containerd.ingests()
+    assert await content.size(promised) is None
+    assert await content.size(digest) is None
+
+
+@pytest.mark.parametrize("sent", [b"", b"something else"])
+async def test_a_stored_digest_cannot_be_claimed(
+    containerd: Containerd, content: Content, lease: str, sent: bytes
+) -> None:
+    """Who promises a digest that the store has, but does not send its bytes, is refused like any other liar."""
+    known = await store(content, fresh()[0], lease)
+    ref = fresh_ref()
+    ingest = await content.ingest(ref, lease)
+    await ingest.write(sent)
+    with pytest.raises(DigestMismatchError):
+        await ingest.commit(known)
+    await content.abort(ref)
+    assert ref not in containerd.ingests()
+
+
+async def test_going_on_after_close(content: Content, lease: str) -> None:
+    """A closed ingest keeps what was acknowledged, says how much that is, and is continued from there."""
+    data, digest = fresh(2 * MESSAGE)
+    ref = fresh_ref()
+    first = await content.ingest(ref, lease)
+    await first.write(data[:1234])
+    await first.flush()
+    await first.close()
+    await first.close()
+    assert await content.ingested(ref) == 1234
+    second = await content.ingest(ref, lease)
+    assert second.offset == 1234
+    await second.write(data[1234:])
+    await second.commit(digest)
+    assert await load(content, digest) == data
+    assert await content.ingested(ref) is None
+
+
+async def test_a_closed_ingest_takes_no_more(content: Content, lease: str) -> None:
+    """Writing on after close is an ordinary error, and no CancelledError that would end the task."""
+    ingest = await content.ingest(fresh_ref(), lease)
+    await ingest.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await ingest.write(bytes(MESSAGE))
+
+
+async def test_a_ref_that_stays_locked(containerd: Containerd, channel: Channel, content: Content, lease: str) -> None:
+    """A second writer of a ref is refused after some seconds of its clock, and the first is not disturbed."""
+    data, digest = fresh()
+    ref = fresh_ref()
+    first = await content.ingest(ref, lease)
+    clock = LeapingClock()
+    with pytest.raises(StoreUnavailableError, match=ref):
+        await ContentStore(channel, clock).ingest(ref, lease)
+    assert clock.elapsed == 6
+    await first.write(data)
+    await first.commit(digest)
+    assert digest in containerd.contents()
+
+
+async def test_a_ref_that_is_let_go(content: Content, lease: str) -> None:
+    """Who opens a ref while it is locked gets it as soon as the other stream ends."""
+    ref = fresh_ref()
+    first = await content.ingest(ref, lease)
+    second = asyncio.ensure_future(content.ingest(ref, lease))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    await first.close()
+    await (await second).close()
+
+
+async def test_content_that_is_there_already_is_held_by_the_new_lease(
+    containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
+) -> None:
+    """The commit of a digest that the store has is no error, and its lease alone keeps the content."""
+    data, digest = fresh()
+    await leases.create(f"{lease}/other")
+    await store(content, data, f"{lease}/other")
+    await store(content, data, lease)
+    assert await held(channel, lease) == {("content", digest)}
+    await leases.delete(f"{lease}/other")
+    containerd.collect_garbage()
+    assert digest in containerd.contents()
+
+
+async def test_content_that_nothing_holds_is_collected(
+    containerd: Containerd, content: Content, leases: Leases, lease: str
+) -> None:
+    """The end of its lease is the end of content that nothing refers to: what the other tests rely on."""
+    digest = await store(content, fresh()[0], lease)
+    await leases.delete(lease)
+    containerd.collect_garbage()
+    assert digest not in containerd.contents()
+
+
+async def test_a_lease_that_is_gone(content: Content, lease: str, leases: Leases) -> None:
+    """`ctr leases rm` during an upload is told apart from nothing else: the ingest cannot be opened, and says why."""
+    await leases.delete(lease)
+    with pytest.raises(StoreUnavailableError, match="lease"):
+        await content.ingest(fresh_ref(), lease)
+
+
+async def test_a_reader_may_stop_early(content: Content, lease: str) -> None:
+    """Closing the generator ends the call, after which the channel goes on working."""
+    data, digest = fresh(8 * 1024 * 1024)
+    await store(content, data, lease)
+    chunks = content.read(digest)
+    assert data.startswith(await anext(chunks))
+    await chunks.aclose()  # type: ignore[attr-defined]
+    assert await content.size(digest) == len(data)
+
+
+class TestManifests:
+    async def test_a_new_one(self, containerd: Containerd, content: Content, leases: Leases, lease: str) -> None:
+        """Its labels keep its children alive when only the manifest itself is held."""
+        child = await store(content, fresh()[0], lease)
+        data, digest = fresh()
+        await leases.create(f"{lease}/job")
+        await content.put(data, digest, f"{lease}/job", {"config": child})
+        await leases.delete(lease)
+        containerd.collect_garbage()
+        assert {child, digest} <= containerd.contents()
+        assert await load(content, digest) == data
+
+    async def test_one_that_is_there(
+        self, containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
+    ) -> None:
+        """It gets the labels and the lease too; the labels of others stay, dots in their keys included."""
+        data, digest = fresh()
+        child = await store(content, fresh()[0], lease)
+        await store(content, data, lease)
+        containerd.ctr("content", "label", digest, "example.com/of.others=kept")
+        await leases.create(f"{lease}/job")
+        await content.put(data, digest, f"{lease}/job", {"l.0": child})
+        assert ("content", digest) in await held(channel, f"{lease}/job")
+        assert await content_labels(channel, digest) == {
+            "containerd.io/gc.ref.content.l.0": child,
+            "example.com/of.others": "kept",
+        }
+
+    async def test_without_children(self, channel: Channel, content: Content, lease: str) -> None:
+        """An index whose images are all elsewhere has no labels to set, be it new or known."""
+        data, digest = fresh()
+        for _ in range(2):
+            await content.put(data, digest, lease, {})
+        assert await content_labels(channel, digest) == {}
+
+    async def test_with_a_wrong_digest(self, containerd: Containerd, content: Content, lease: str) -> None:
+        """It is refused before anything is sent."""
+        data, digest = fresh()
+        before = containerd.ingests()
+        with pytest.raises(DigestMismatchError):
+            await content.put(data, EMPTY, lease, {})
+        assert await content.size(digest) is None
+        assert containerd.ingests() == before
+
+
+class TestOutages:
+    async def test_kill_and_restart(self, containerd: Containerd, content: Content, lease: str) -> None:
+        """Acknowledged bytes survive kill -9; the same objects fail fast meanwhile and go on after the restart."""
+        data, digest = fresh(2 * MESSAGE)
+        ref = fresh_ref()
+        ingest = await content.ingest(ref, lease)
+        await ingest.write(data[:MESSAGE])
+        await ingest.flush()
+        containerd.kill()
+        with pytest.raises(StoreUnavailableError):
+            await ingest.commit(digest)
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            await content.size(digest)
+        with pytest.raises(StoreUnavailableError):
+            await content.ingest(ref, lease)
+        with pytest.raises(StoreUnavailableError):
+            await load(content, digest)
+        assert time.monotonic() - started < 1
+        containerd.start()
+        again = await _reopened(content, ref, lease)
+        assert again.offset == MESSAGE
+        await again.write(data[MESSAGE:])
+        await again.commit(digest)
+        assert await load(content, digest) == data
+
+    async def test_memory_stays_flat(self, containerd: Containerd, channel: Channel, lease: str) -> None:
+        """While containerd hangs, no more is accepted than the window; then nothing is lost."""
+        content = ContentStore(channel, SystemClock())
+        ingest = await content.ingest(ref := fresh_ref(), lease)
+        chunk = bytes(MESSAGE)
+        with paused(containerd):
+            accepted = await _accepted_within(ingest, chunk, seconds=1.0)
+        assert accepted <= (WINDOW + 1) * MESSAGE
+        await ingest.close()
+        again = await content.ingest(ref, lease)
+        assert again.offset <= accepted
+        rest = accepted - again.offset
+        await again.write(bytes(rest))
+        await again.commit(Digest("sha256:" + hashlib.sha256(bytes(accepted)).hexdigest()))
+
+    async def test_a_hanging_containerd(self, containerd: Containerd, channel: Channel, lease: str) -> None:
+        """Every step of an ingest gives up when its patience ends, and the ref can be had again afterwards."""
+        content = ContentStore(channel, SystemClock(), IMPATIENT)
+        data, digest = fresh(100)
+        ingest = await content.ingest(ref := fresh_ref(), lease)
+        await ingest.write(data)
+        with paused(containerd):
+            with pytest.raises(StoreUnavailableError, match="in time"):
+                await ingest.commit(digest)
+            with pytest.raises(StoreUnavailableError, match="in time"):
+                await content.ingest(fresh_ref(), lease)
+            with pytest.raises(StoreUnavailableError, match="in time"):
+                await load(content, digest)
+        patient = ContentStore(channel, SystemClock())
+        again = await patient.ingest(ref, lease)
+        await again.write(data[again.offset :])
+        await again.commit(digest)
+        assert digest_of(await load(patient, digest)) == digest
+
+    async def test_a_cancelled_writer(self, content: Content, containerd: Containerd, lease: str) -> None:
+        """A write that is cancelled half-way leaves an ingest that can be closed and opened again."""
+        ingest = await content.ingest(ref := fresh_ref(), lease)
+        with paused(containerd):
+            await _accepted_within(ingest, bytes(MESSAGE), seconds=0.3)
+        await ingest.close()
+        again = await content.ingest(ref, lease)
+        assert again.offset % MESSAGE == 0
+        await again.close()
+
+
+async def _accepted_within(ingest: Ingest, chunk: bytes, *, seconds: float) -> int:
+    """Write for some time; the bytes of all the writes that returned."""
+    accepted = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                await ingest.write(chunk)
+                accepted += len(chunk)
+    except TimeoutError:
+        return accepted
+
+
+async def _reopened(content: Content, ref: str, lease: str) -> Ingest:
+    """Open an ingest as soon as containerd can be reached again."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return await content.ingest(ref, lease)
+            except StoreUnavailableError:
+                await asyncio.sleep(0.02)

@@ -1,0 +1,52 @@
+"""A containerd whose disk is full: what fails for that reason may succeed later, and must say so."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirror.core.errors import StoreUnavailableError
+from mirror.core.ports import Content, Extraction, Snapshots
+from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
+from tests.contract.store import fresh, fresh_ref, store
+from tests.rig.containerd import Containerd
+from tests.rig.images import File, Layer, build_image
+
+DISK = 16 * 1024 * 1024
+
+
+@pytest.fixture
+def containerd(directory: Path) -> Iterator[Containerd]:
+    """One of its own, on a disk of 16 MiB."""
+    disk = directory / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)], check=True)
+    try:
+        with Containerd(disk / "c") as containerd:
+            yield containerd
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+async def test_ingest(content: Content, lease: str) -> None:
+    """A blob larger than the disk fails with the disk's own words; there is room again after the abort."""
+    ingest = await content.ingest(ref := fresh_ref(), lease)
+    with pytest.raises(StoreUnavailableError, match="no space left"):
+        await ingest.write(bytes(2 * DISK))
+    await content.abort(ref)
+    await store(content, fresh(1_000_000)[0], lease)
+
+
+async def test_extract(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """A layer that unpacks to more than the disk is not called bad, and leaves no half snapshot."""
+    layout = build_image(directory / "layout", [Layer([File("large", bytes(2 * DISK))])])
+    config = parse_config(layout.blob(layout.children[0].digest).read_bytes())
+    layer = parse_manifest(layout.manifest).layers[0]
+    await store(content, layout.blob(layer.digest).read_bytes(), lease)
+    chain = chain_ids(config.rootfs.diff_ids)[0]
+    with pytest.raises(StoreUnavailableError, match="no space left"):
+        await snapshots.extract(Extraction(layer, config.rootfs.diff_ids[0], chain, ""), lease)
+    assert not {key for key in containerd.snapshots() if key.startswith("extract-")}

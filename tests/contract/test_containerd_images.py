@@ -1,0 +1,60 @@
+"""Images against a real containerd."""
+
+import asyncio
+import secrets
+
+import pytest
+
+from mirror.core.ports import Image, Images
+from mirror.oci.manifest import OCI_MANIFEST, Descriptor
+from tests.contract.store import fresh
+from tests.rig.containerd import Containerd
+
+
+@pytest.fixture
+def name() -> str:
+    return f"registry.example.com/team/app:{secrets.token_hex(4)}"
+
+
+def target() -> Descriptor:
+    """A manifest; an image record does not ask whether it exists."""
+    data, digest = fresh()
+    return Descriptor(digest, len(data), OCI_MANIFEST)
+
+
+async def test_no_record(images: Images, name: str) -> None:
+    """A name that was never pointed anywhere."""
+    assert await images.get(name) is None
+
+
+async def test_a_record_is_made_and_moved(containerd: Containerd, images: Images, name: str) -> None:
+    """The name points to what it was pointed to last, for us as for ctr."""
+    for manifest in (target(), target()):
+        await images.point(name, manifest)
+        assert await images.get(name) == Image(name, manifest)
+        assert containerd.images()[name] == manifest.digest
+
+
+async def test_labels_of_others_stay(containerd: Containerd, images: Images, name: str) -> None:
+    """Moving a record touches its target only."""
+    await images.point(name, target())
+    containerd.ctr("images", "label", name, "io.cri-containerd.image=managed")
+    await images.point(name, target())
+    listing = containerd.ctr("images", "ls", f"name=={name}")
+    assert "io.cri-containerd.image=managed" in listing
+
+
+async def test_a_record_that_was_removed(containerd: Containerd, images: Images, name: str) -> None:
+    """What an operator removed is gone, and can be made anew."""
+    await images.point(name, target())
+    containerd.ctr("images", "rm", name)
+    assert await images.get(name) is None
+    await images.point(name, target())
+    assert await images.get(name) is not None
+
+
+async def test_many_at_once(images: Images, name: str) -> None:
+    """Of those who make the same record at the same time none fails, and one of them wins."""
+    targets = [target() for _ in range(8)]
+    await asyncio.gather(*(images.point(name, one) for one in targets))
+    assert await images.get(name) in [Image(name, one) for one in targets]

@@ -1,0 +1,89 @@
+"""Leases against a real containerd."""
+
+from datetime import datetime
+
+import pytest
+
+from mirror.containerd.channel import Channel
+from mirror.containerd.leases import LeaseManager
+from mirror.core.errors import StoreUnavailableError
+from mirror.core.ports import Content, Leases
+from mirror.runtime.clock import SystemClock
+from tests.contract.store import fresh, held, lease_labels, store
+from tests.rig.containerd import Containerd
+
+
+class SetClock(SystemClock):
+    """A clock that stands."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        return self._now
+
+
+async def test_made_and_ended(containerd: Containerd, leases: Leases, lease: str) -> None:
+    """Making one twice and ending one twice are no errors."""
+    await leases.create(lease)
+    assert lease in containerd.leases()
+    await leases.delete(lease)
+    assert lease not in containerd.leases()
+    await leases.delete(lease)
+
+
+async def test_one_that_ends_by_itself(channel: Channel, lease: str) -> None:
+    """Its label says when, in a form that every RFC 3339 reader agrees on."""
+    leases = LeaseManager(channel, SetClock(1_800_000_000.9))
+    await leases.create(f"{lease}/soon", seconds=3600)
+    labels = await lease_labels(channel, f"{lease}/soon")
+    assert labels == {"containerd.io/gc.expire": "2027-01-15T09:00:00Z"}
+    assert datetime.fromisoformat(labels["containerd.io/gc.expire"]).timestamp() == 1_800_003_600
+
+
+async def test_one_without_end(channel: Channel, lease: str) -> None:
+    """It has no such label."""
+    assert await lease_labels(channel, lease) == {}
+
+
+async def test_an_expired_one_holds_nothing(
+    containerd: Containerd, channel: Channel, content: Content, lease: str
+) -> None:
+    """Containerd reads the label as we write it: it collects such a lease and what it held."""
+    digest = await store(content, fresh()[0], lease)
+    expired = LeaseManager(channel, SetClock(SystemClock().now() - 7200))
+    await expired.create(f"{lease}/expired", seconds=3600)
+    await expired.hold(f"{lease}/expired", digest)
+    await expired.delete(lease)
+    containerd.collect_garbage()
+    assert f"{lease}/expired" not in containerd.leases()
+    assert digest not in containerd.contents()
+
+
+async def test_held_before_it_exists(
+    containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
+) -> None:
+    """Content may be held first and come later; the hold alone keeps it then."""
+    data, digest = fresh()
+    await leases.hold(lease, digest)
+    assert await held(channel, lease) == {("content", digest)}
+    await leases.create(f"{lease}/upload")
+    await store(content, data, f"{lease}/upload")
+    await leases.delete(f"{lease}/upload")
+    containerd.collect_garbage()
+    assert digest in containerd.contents()
+
+
+async def test_a_lease_that_is_gone_cannot_hold(leases: Leases, lease: str) -> None:
+    """Holding with a lease that somebody deleted is an error that names it, and makes no new one."""
+    await leases.delete(lease)
+    with pytest.raises(StoreUnavailableError, match=lease):
+        await leases.hold(lease, fresh()[1])
+    assert lease not in await leases.list("")
+
+
+async def test_list(leases: Leases, lease: str) -> None:
+    """Only those with the prefix, and all of them."""
+    await leases.create(f"{lease}/a")
+    await leases.create(f"{lease}/b")
+    assert sorted(await leases.list(f"{lease}/")) == [f"{lease}/a", f"{lease}/b"]

@@ -1,0 +1,206 @@
+"""Snapshots against a real containerd with overlayfs."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mirror.containerd.channel import Channel
+from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError
+from mirror.core.ports import Content, Extraction, Leases, Snapshots
+from mirror.oci.manifest import OCI_MANIFEST, Descriptor, chain_ids, parse_config, parse_manifest
+from tests.contract.store import content_labels, fresh, held, store
+from tests.rig.containerd import Containerd
+from tests.rig.images import Compression, File, Layer, Layout, Noise, build_image
+
+
+def marked(compression: Compression = "gzip") -> Layer:
+    """A layer that no other test has."""
+    return Layer([File(f"marker-{secrets.token_hex(8)}", b"here")], compression)
+
+
+def steps(layout: Layout) -> list[Extraction]:
+    """What unpacking an image takes."""
+    manifest = parse_manifest(layout.manifest)
+    assert manifest.config
+    diff_ids = parse_config(layout.blob(manifest.config.digest).read_bytes()).rootfs.diff_ids
+    chain = chain_ids(diff_ids)
+    return [
+        Extraction(layer, diff_id=diff_id, chain_id=chain_id, parent=parent)
+        for layer, diff_id, chain_id, parent in zip(manifest.layers, diff_ids, chain, ["", *chain], strict=False)
+    ]
+
+
+async def push(content: Content, layout: Layout, lease: str) -> None:
+    """Put every blob of an image into the store."""
+    for blob in layout.children:
+        await store(content, layout.blob(blob.digest).read_bytes(), lease)
+
+
+async def one_layer(content: Content, directory: Path, lease: str, layer: Layer) -> Extraction:
+    """Push an image of one layer; the step that unpacks it."""
+    layout = build_image(directory / "layout", [layer])
+    await push(content, layout, lease)
+    return steps(layout)[0]
+
+
+async def raw_layer(content: Content, lease: str, data: bytes) -> Extraction:
+    """Push bytes that claim to be a layer."""
+    layer = Descriptor(await store(content, data, lease), len(data), f"{OCI_MANIFEST[:26]}.layer.v1.tar+gzip")
+    return Extraction(layer, diff_id=fresh()[1], chain_id=fresh()[1], parent="")
+
+
+def halves(containerd: Containerd) -> set[str]:
+    """The snapshots that an unpack has not finished."""
+    return {key for key in containerd.snapshots() if key.startswith("extract-")}
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+async def test_extract(
+    containerd: Containerd,
+    channel: Channel,
+    content: Content,
+    snapshots: Snapshots,
+    directory: Path,
+    lease: str,
+    compression: Compression,
+) -> None:
+    """A layer becomes a snapshot that the lease holds, and says what it is uncompressed; no half is left."""
+    step = await one_layer(content, directory, lease, marked(compression))
+    assert not await snapshots.hold(lease, step.chain_id)
+    await snapshots.extract(step, lease)
+    assert await snapshots.hold(lease, step.chain_id)
+    assert ("snapshots/overlayfs", step.chain_id) in await held(channel, lease)
+    assert (await content_labels(channel, step.layer.digest))["containerd.io/uncompressed"] == step.diff_id
+    assert not halves(containerd)
+
+
+async def test_layers_on_layers(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """Each snapshot stands on the one below, an empty layer included, as containerd itself tells."""
+    layout = build_image(directory / "layout", [marked(), Layer([]), marked("zstd")])
+    await push(content, layout, lease)
+    for step in steps(layout):
+        await snapshots.extract(step, lease)
+        assert f'"Parent": "{step.parent}"' in containerd.ctr("snapshots", "info", step.chain_id)
+
+
+async def test_twice(
+    channel: Channel, content: Content, snapshots: Snapshots, leases: Leases, directory: Path, lease: str
+) -> None:
+    """What is unpacked already is not unpacked again, but held by the second lease too."""
+    step = await one_layer(content, directory, lease, marked())
+    await snapshots.extract(step, lease)
+    await leases.create(f"{lease}/second")
+    await snapshots.extract(step, f"{lease}/second")
+    assert await held(channel, f"{lease}/second") == {("snapshots/overlayfs", step.chain_id)}
+
+
+async def test_at_the_same_time(
+    containerd: Containerd, channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """Of those who unpack one layer at the same time (kubelet, say) all succeed, and no half is left."""
+    step = await one_layer(content, directory, lease, Layer([Noise("noise", 4_000_000 + secrets.randbelow(1000))]))
+    await asyncio.gather(*(snapshots.extract(step, lease) for _ in range(4)))
+    assert ("snapshots/overlayfs", step.chain_id) in await held(channel, lease)
+    assert not halves(containerd)
+
+
+async def test_another_layer_than_the_config_says(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """A wrong diff ID is for ever, and nothing stays under the chain ID that it would have had."""
+    step = await one_layer(content, directory, lease, marked())
+    wrong = replace(step, diff_id=fresh()[1])
+    with pytest.raises(BadLayerError, match=step.diff_id):
+        await snapshots.extract(wrong, lease)
+    assert not await snapshots.hold(lease, step.chain_id)
+    assert not halves(containerd)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "corrupt", "no tar", "no gzip"])
+async def test_a_damaged_layer(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str, damage: str
+) -> None:
+    """Bytes that are no layer never become one: that is told apart from a containerd in trouble."""
+    layout = build_image(directory / "layout", [Layer([Noise("noise", 300_000)])])
+    good = layout.blob(layout.children[1].digest).read_bytes()
+    middle = len(good) // 2
+    data = {
+        "truncated": good[:middle],
+        "corrupt": good[:middle] + bytes(100) + good[middle + 100 :],
+        "no tar": fresh(5000)[0],
+        "no gzip": good[:10] + fresh(5000)[0],
+    }[damage]
+    step = await raw_layer(content, lease, data)
+    with pytest.raises(BadLayerError, match=step.layer.digest):
+        await snapshots.extract(step, lease)
+    assert not halves(containerd)
+
+
+async def test_a_layer_that_is_gone(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """`ctr content rm` before the unpack: the error names the digest."""
+    step = await one_layer(content, directory, lease, marked())
+    containerd.ctr("content", "rm", step.layer.digest)
+    with pytest.raises(ContentMissingError, match=step.layer.digest):
+        await snapshots.extract(step, lease)
+    assert not halves(containerd)
+
+
+async def test_a_parent_that_is_gone(content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:
+    """A layer below that was collected meanwhile can be unpacked again: the whole may succeed later."""
+    step = await one_layer(content, directory, lease, marked())
+    with pytest.raises(StoreUnavailableError, match="parent"):
+        await snapshots.extract(replace(step, parent=fresh()[1]), lease)
+
+
+async def test_cancelled_half_way(
+    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """A shutdown in the middle of an unpack takes its half snapshot away."""
+    step = await one_layer(content, directory, lease, Layer([Noise("noise", 100_000_000)]))
+    unpack = asyncio.ensure_future(snapshots.extract(step, lease))
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(halves, containerd):
+            assert not unpack.done()
+    unpack.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unpack
+    assert not halves(containerd)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+async def test_attach(
+    containerd: Containerd,
+    content: Content,
+    snapshots: Snapshots,
+    leases: Leases,
+    directory: Path,
+    lease: str,
+    attached: bool,  # noqa: FBT001 - pytest passes by name
+) -> None:
+    """With no lease left, the snapshots live by the config's reference, and by nothing else."""
+    layout = build_image(directory / "layout", [marked(), marked()])
+    await push(content, layout, lease)
+    for step in (every := steps(layout)):
+        await snapshots.extract(step, lease)
+    config = parse_manifest(layout.manifest).config
+    assert config
+    await leases.create(f"{lease}/config")
+    await leases.hold(f"{lease}/config", config.digest)
+    if attached:
+        await snapshots.attach(config.digest, every[-1].chain_id)
+    await leases.delete(lease)
+    containerd.collect_garbage()
+    assert {step.chain_id in containerd.snapshots() for step in every} == {attached}
+
+
+async def test_attach_to_nothing(snapshots: Snapshots) -> None:
+    """A config that is gone cannot keep anything."""
+    with pytest.raises(ContentMissingError):
+        await snapshots.attach(fresh()[1], fresh()[1])

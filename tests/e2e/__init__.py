@@ -1,0 +1,1 @@
+"""The whole way: real clients, a real daemon, real containerd, a real upstream."""

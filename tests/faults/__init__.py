@@ -1,0 +1,1 @@
+"""What must be survived: kills, outages, and other tools on the same store."""

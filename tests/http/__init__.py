@@ -1,0 +1,1 @@
+"""The HTTP side of the running daemon, on real containerd and a real upstream."""

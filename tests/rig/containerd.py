@@ -1,0 +1,131 @@
+"""A private containerd: its own root, state and socket; nothing of the host's is touched."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from tests.rig import toml
+from tests.rig.process import Process
+
+_RUN = 60.0
+
+
+class Containerd(Process):
+    """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes."""
+
+    name = "containerd"
+    namespace = "default"
+    snapshotter = "overlayfs"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.address = str(directory / "c.sock")
+        self._config = directory / "config.toml"
+        self._config.write_text(toml.dump(self._settings()))
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "version": 2,
+            "root": str(self.directory / "root"),
+            "state": str(self.directory / "state"),
+            "disabled_plugins": ["io.containerd.grpc.v1.cri"],
+            "grpc": {"address": self.address},
+            "debug": {"level": "warn"},
+            "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
+        }
+
+    def command(self) -> list[str]:
+        """Start it on its own configuration."""
+        return ["containerd", "--config", str(self._config)]
+
+    def is_ready(self) -> bool:
+        """Whether it answers to ctr."""
+        probe = ["ctr", "--address", self.address, "version"]
+        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+    def ctr(self, *arguments: str, stdin: IO[bytes] | None = None, seconds: float = _RUN) -> str:
+        """Run Debian's `ctr` against it and return what it prints.
+
+        Raises:
+            RuntimeError: with ctr's own words.
+        """
+        command = ["ctr", "--address", self.address, "--namespace", self.namespace, *arguments]
+        done = subprocess.run(
+            command, stdin=stdin or subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def run_container(self, image: str, *command: str) -> str:
+        """Start a container from an image that is here (`ctr run` never pulls); return what it printed."""
+        places = ["--runc-root", str(self.directory / "runc"), "--fifo-dir", str(self.directory / "fifo")]
+        return self.ctr("run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command)
+
+    def import_layout(self, layout: Path, base_name: str) -> None:
+        """Import an OCI image layout; its tags become `<base_name>:<tag>`."""
+        archive = subprocess.Popen(["tar", "--create", "--directory", str(layout), "."], stdout=subprocess.PIPE)
+        with archive:
+            options = ["--all-platforms", "--no-unpack", "--base-name", base_name]
+            self.ctr("images", "import", *options, "-", stdin=archive.stdout)
+
+    def collect_garbage(self) -> None:
+        """Let it take away everything that nothing refers to, and return when it has."""
+        lease = f"rig-{uuid.uuid4().hex}"
+        self.ctr("leases", "create", "--id", lease)
+        self.ctr("leases", "delete", "--sync", lease)
+
+    def contents(self) -> set[str]:
+        """The digests in the content store."""
+        return set(self.ctr("content", "ls", "--quiet").split())
+
+    def content(self, digest: str) -> bytes:
+        """The bytes of a blob, read from the disk of the content store."""
+        algorithm, _, encoded = digest.partition(":")
+        return (self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded).read_bytes()
+
+    def ingests(self) -> set[str]:
+        """The refs of the writes that are not finished."""
+        return set(_column(self.ctr("content", "active"), 0))
+
+    def leases(self) -> set[str]:
+        """The ids of the leases."""
+        return set(self.ctr("leases", "ls", "--quiet").split())
+
+    def images(self) -> dict[str, str]:
+        """The image records: name → digest."""
+        listing = self.ctr("images", "ls")
+        return dict(zip(_column(listing, 0), _column(listing, 2), strict=True))
+
+    def snapshots(self) -> set[str]:
+        """The keys of the snapshots."""
+        return set(_column(self.ctr("snapshots", "--snapshotter", self.snapshotter, "ls"), 0))
+
+    def close(self) -> None:
+        """Stop it, end the shims that outlive it by design, and unmount what they left."""
+        super().close()
+        for shim in self._shims():
+            shim.kill()
+            shim.wait()
+        for mount in self._mounts():
+            subprocess.run(["umount", "--lazy", mount], check=True)
+
+    def _shims(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or [""]
+            if "containerd-shim" in command[0] and self.address in command:
+                yield process
+
+    def _mounts(self) -> list[str]:
+        """The mounts under our directory, innermost first."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return [mount for mount in reversed(mounts) if Path(mount).is_relative_to(self.directory)]
+
+
+def _column(listing: str, number: int) -> list[str]:
+    """One column of a listing of ctr, without its heading."""
+    return [line.split()[number] for line in listing.splitlines()[1:]]

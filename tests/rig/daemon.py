@@ -1,0 +1,97 @@
+"""The daemon itself, as a real process with its own settings, journal and sockets."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.rig import toml, web
+from tests.rig.ports import free_port
+from tests.rig.process import Process
+
+_COMMAND = [sys.executable, "-m", "mirror"]
+_ANSWER = 30.0
+
+
+class Daemon(Process):
+    """The daemon on a containerd and some upstreams; the first of them is the default.
+
+    An upstream is a name and its URL, or its table of settings. `settings` go over what the rig chooses, which is
+    retries in fractions of a second and a log in JSON.
+    """
+
+    name = "registry-mirror"
+
+    def __init__(
+        self,
+        directory: Path,
+        containerd: str,
+        upstreams: Mapping[str, str | Mapping[str, object]],
+        *,
+        port: int | None = None,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
+        super().__init__(directory)
+        self.host = f"127.0.0.1:{port or free_port()}"
+        self.url = f"http://{self.host}"
+        self.default = next(iter(upstreams))
+        self.config = directory / "config.toml"
+        chosen = self._chosen(containerd)
+        merged = {section: {**chosen.get(section, {}), **(settings or {}).get(section, {})} for section in chosen}
+        tables = {name: {"url": value} if isinstance(value, str) else value for name, value in upstreams.items()}
+        self.config.write_text(toml.dump({"default_upstream": self.default, "upstreams": tables, **merged}))
+
+    def _chosen(self, containerd: str) -> dict[str, dict[str, object]]:
+        return {
+            "http": {"listen": self.host},
+            "admin": {"socket": str(self.directory / "admin.sock")},
+            "containerd": {"address": containerd},
+            "journal": {"path": str(self.directory / "journal.db")},
+            "replication": {"backoff_first": 0.05, "backoff_max": 0.5},
+            "uploads": {},
+            "shutdown": {"deadline": 5.0},
+            "log": {"format": "json"},
+        }
+
+    def command(self) -> list[str]:
+        """Start it as systemd would."""
+        return [*_COMMAND, "serve", "--config", str(self.config)]
+
+    def is_ready(self) -> bool:
+        """Whether it answers to the version check."""
+        return web.answers(f"{self.url}/v2/")
+
+    def cli(self, *arguments: str, seconds: float = _ANSWER) -> subprocess.CompletedProcess[str]:
+        """Run one of the operator's commands against it."""
+        command = [*_COMMAND, *arguments, "--config", str(self.config)]
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says."""
+        done = self.cli("status", "--json")
+        done.check_returncode()
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
+
+    def wait(self, reference: str, state: str, seconds: float = _ANSWER) -> None:
+        """Wait until an image is `unpacked` or `replicated`.
+
+        Raises:
+            RuntimeError: it failed, or took longer; in the words of the command.
+        """
+        done = self.cli("wait", reference, "--for", state, "--timeout", f"{seconds:g}", seconds=seconds + _ANSWER)
+        if done.returncode:
+            raise RuntimeError(f"waiting ended with {done.returncode}\n{done.stdout}{done.stderr}")
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Its log so far, over all its starts."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def peak_memory(self) -> int:
+        """The most resident memory it has had since it started, in bytes."""
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        return int(status["VmHWM"].removesuffix("kB")) * 1024

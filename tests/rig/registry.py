@@ -1,0 +1,97 @@
+"""The central registry: Debian's docker-registry on the loopback, with files as its storage."""
+
+import json
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+import bcrypt
+import trustme
+
+from tests.rig import web
+from tests.rig.images import MEDIA
+from tests.rig.ports import free_port
+from tests.rig.process import Process
+from tests.rig.web import Login
+
+_ACCEPT = ", ".join(family for media in MEDIA.values() for family in (media.manifest, media.index))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A manifest as the registry serves it."""
+
+    raw: bytes
+    digest: str
+    media_type: str
+
+
+class Registry(Process):
+    """A registry that keeps its port over restarts; with `login` it asks for it, with `tls` it speaks HTTPS only."""
+
+    name = "docker-registry"
+
+    def __init__(
+        self, directory: Path, port: int | None = None, login: Login | None = None, *, tls: bool = False
+    ) -> None:
+        super().__init__(directory)
+        self.host = f"127.0.0.1:{port or free_port()}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
+        self.login = login
+        self.ca_file = directory / "ca.pem" if tls else None
+        self._config = directory / "config.json"
+        self._config.write_text(json.dumps(self._settings()))
+        if login:
+            hashed = bcrypt.hashpw(login.password.encode(), bcrypt.gensalt(rounds=4)).decode()
+            self._passwords.write_text(f"{login.username}:{hashed}\n")
+        if self.ca_file:
+            authority = trustme.CA()
+            authority.cert_pem.write_to_path(self.ca_file)
+            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self._certificate)
+
+    @property
+    def _passwords(self) -> Path:
+        return self.directory / "htpasswd"
+
+    @property
+    def _certificate(self) -> Path:
+        return self.directory / "server.pem"
+
+    def _settings(self) -> dict[str, object]:
+        """Its configuration is YAML, of which JSON is a part."""
+        certificate = str(self._certificate)
+        secured = {"tls": {"certificate": certificate, "key": certificate}} if self.ca_file else {}
+        guarded = {"auth": {"htpasswd": {"realm": "rig", "path": str(self._passwords)}}} if self.login else {}
+        storage = {"filesystem": {"rootdirectory": str(self.directory / "data")}, "delete": {"enabled": True}}
+        http = {"addr": self.host, "secret": "only that it does not warn", **secured}
+        log = {"formatter": "json", "accesslog": {"disabled": True}}
+        return {"version": "0.1", "log": log, "storage": storage, "http": http, **guarded}
+
+    def command(self) -> list[str]:
+        """Start it on its own configuration."""
+        return ["docker-registry", "serve", str(self._config)]
+
+    def is_ready(self) -> bool:
+        """Whether it answers to the version check."""
+        return web.answers(f"{self.url}/v2/", login=self.login, ca_file=self.ca_file)
+
+    def manifest(self, repository: str, reference: str) -> Stored | None:
+        """What a tag or digest stands for; None when it is not here."""
+        found = self._get(f"/v2/{repository}/manifests/{reference}", accept=_ACCEPT)
+        if found is None:
+            return None
+        raw, headers = found
+        return Stored(raw, headers["Docker-Content-Digest"], headers["Content-Type"])
+
+    def blob(self, repository: str, digest: str) -> bytes | None:
+        """The bytes of a blob; None when it is not here."""
+        found = self._get(f"/v2/{repository}/blobs/{digest}")
+        return found and found[0]
+
+    def tags(self, repository: str) -> set[str]:
+        """The tags of a repository; none when it is not here."""
+        found = self._get(f"/v2/{repository}/tags/list")
+        return set(json.loads(found[0])["tags"] or ()) if found else set()
+
+    def _get(self, path: str, accept: str = "*/*") -> tuple[bytes, Message] | None:
+        return web.get(self.url + path, accept=accept, login=self.login, ca_file=self.ca_file)

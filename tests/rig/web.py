@@ -1,0 +1,54 @@
+"""HTTP as the rig needs it: one GET, with a login and a private CA where a registry asks for them."""
+
+import base64
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from http import HTTPStatus
+from pathlib import Path
+
+_ANSWER = 30.0
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user name and a password."""
+
+    username: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        """The value of `Authorization` that says so."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def get(
+    url: str, *, accept: str = "*/*", login: Login | None = None, ca_file: Path | None = None
+) -> tuple[bytes, Message] | None:
+    """Body and headers of an answer, None for 404; never by way of a proxy that the environment names.
+
+    Raises:
+        urllib.error.URLError: nobody listens, or the answer is another refusal (`HTTPError`).
+    """
+    trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
+    opener.addheaders = [("Accept", accept), *([("Authorization", login.header)] if login else [])]
+    try:
+        with opener.open(url, timeout=_ANSWER) as answer:
+            return answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+        return None
+
+
+def answers(url: str, *, login: Login | None = None, ca_file: Path | None = None) -> bool:
+    """Whether something serves this URL."""
+    try:
+        return get(url, login=login, ca_file=ca_file) is not None
+    except (urllib.error.URLError, ConnectionError):
+        return False

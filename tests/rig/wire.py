@@ -1,0 +1,115 @@
+"""The distribution API by hand: single requests as no ordinary client sends them."""
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.rig.images import MEDIA, Layout
+
+_ANSWER = 60.0
+
+
+def digest_of(data: bytes) -> str:
+    """The digest of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The OCI code of an error body; empty when there is none."""
+        return self.error.get("code", "")
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The first error of an error body."""
+        if not self.headers.get("Content-Type", "").startswith("application/json") or not self.body:
+            return {}
+        errors: list[dict[str, Any]] = json.loads(self.body).get("errors", [{}])
+        return errors[0]
+
+
+class Wire:
+    """Requests to one registry, each on a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._host, self._port = address.hostname or "", address.port or 80
+
+    def ask(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request; an iterable body goes out chunked, without a length."""
+        connection = HTTPConnection(self._host, self._port, timeout=_ANSWER)
+        try:
+            chunked = body is not None and not isinstance(body, bytes)
+            connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def hang_up(self, method: str, path: str, announced: int, sent: bytes) -> None:
+        """Announce a body of some length, send less of it, and be gone."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nContent-Length: {announced}\r\n\r\n"
+        with socket.create_connection((self._host, self._port), timeout=_ANSWER) as connection:
+            connection.sendall(head.encode() + sent)
+
+    def begin(self, repository: str, query: str = "") -> str:
+        """Open an upload session and return its Location."""
+        answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/{query}")
+        assert answer.status == 202, answer
+        return answer.headers["Location"]
+
+    def push_blob(self, repository: str, data: bytes) -> str:
+        """Push a blob with POST and PUT, and return its digest."""
+        digest = digest_of(data)
+        answer = self.ask("PUT", finishing(self.begin(repository), digest), data)
+        assert answer.status == 201, answer
+        return digest
+
+    def push_manifest(
+        self, repository: str, reference: str, raw: bytes, media_type: str = MEDIA["oci"].manifest
+    ) -> Answer:
+        """Put a manifest."""
+        return self.ask("PUT", f"/v2/{repository}/manifests/{reference}", raw, {"Content-Type": media_type})
+
+    def push(self, repository: str, tag: str, layout: Layout) -> str:
+        """Push a whole image, whatever the layout's own tag is; return its digest."""
+        for child in layout.children:
+            self.push_blob(repository, layout.blob(child.digest).read_bytes())
+        answer = self.push_manifest(repository, tag, layout.manifest, layout.top.media_type)
+        assert answer.status == 201, answer
+        return layout.digest
+
+
+def finishing(location: str, digest: str) -> str:
+    """The address that ends an upload session."""
+    return f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+
+def manifest(config: bytes, *layers: bytes, media_type: str = MEDIA["oci"].manifest) -> bytes:
+    """The smallest manifest that names a config and some layers."""
+
+    def descriptor(media: str, data: bytes) -> dict[str, object]:
+        return {"mediaType": media, "digest": digest_of(data), "size": len(data)}
+
+    body = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": descriptor("application/vnd.example.config", config),
+        "layers": [descriptor("application/vnd.example.layer", layer) for layer in layers],
+    }
+    return json.dumps(body).encode()
