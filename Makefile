@@ -4,7 +4,8 @@
 CONFIG ?=
 PORT ?= 5000
 
-as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env)
+# Root's byte code would be in the user's way.
+as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
 bin := .venv/bin
 
 help: ## what there is to make

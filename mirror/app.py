@@ -31,6 +31,7 @@ from mirror.core.watch import Watch
 from mirror.core.worker import Worker
 from mirror.http.admin import admin_application
 from mirror.http.routes import application
+from mirror.http.traffic import Traffic
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
@@ -46,6 +47,7 @@ _log = structlog.get_logger(__name__)
 # What `uname -m` calls a machine, in the words of OCI image configs.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 _READ_BUFFER = 256 * 1024
+_CANCELLED_WITHIN = 1.0
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
 
@@ -178,30 +180,34 @@ def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Work
 @asynccontextmanager
 async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[None]:
     """Serve operators and builders; on the way out, stop accepting and let requests in flight finish."""
+    traffic = Traffic()
     admin = admin_application(watch=daemon.watch, registries=daemon.registries, clock=daemon.clock)
     public = application(
+        traffic=traffic,
         blob_push=daemon.blob_push,
         manifest_push=daemon.manifest_push,
         pull=daemon.pull,
         registries=daemon.registries,
         clock=daemon.clock,
     )
-    async with _running(admin, deadline=0.1) as runner:
-        await web.UnixSite(runner, _fresh_socket(settings.admin.socket)).start()
-        async with _running(public, deadline=settings.shutdown.deadline) as public_runner:
-            await web.TCPSite(public_runner, *settings.http.address).start()
-            yield
+    async with _running(admin) as admin_runner, _running(public) as public_runner:
+        await web.UnixSite(admin_runner, _fresh_socket(settings.admin.socket)).start()
+        site = web.TCPSite(public_runner, *settings.http.address)
+        await site.start()
+        yield
+        await site.stop()
+        await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
 
 
 @asynccontextmanager
-async def _running(app: web.Application, deadline: float) -> AsyncIterator[web.AppRunner]:
+async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
     runner = web.AppRunner(
         app,
         access_log=None,  # the middleware writes the one line per request
         auto_decompress=False,  # what is pushed is what is stored, whatever Content-Encoding it claims
         handle_signals=False,
         read_bufsize=_READ_BUFFER,
-        shutdown_timeout=deadline,
+        shutdown_timeout=_CANCELLED_WITHIN,
     )
     await runner.setup()
     try:

@@ -25,6 +25,7 @@ WINDOW = 8
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
 
 _PARTING = 2.0
+_ENDED = "containerd ended the write stream before its time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class WriteStream:
 
     def __init__(self, channel: Channel, lease: str) -> None:
         self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
+        self._answers = aiter(self._call)
         self._closed = False
 
     async def close(self) -> None:
@@ -62,8 +64,11 @@ class WriteStream:
     async def _part(self) -> None:
         async with self._step(_PARTING):
             await self._call.done_writing()
-            while await self._call.read() is not grpc.aio.EOF:
-                continue
+            await self._drain()
+
+    async def _drain(self) -> None:
+        async for _ in self._answers:
+            continue
 
     def _cancel(self) -> None:
         self._closed = True
@@ -74,13 +79,17 @@ class WriteStream:
         async with self._step(within):
             try:
                 await self._call.write(request)
-            except asyncio.InvalidStateError:
-                await self._read()  # the call is over: this raises its status
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                # A failed write does not know why the call is over; the end of the answers does, and raises it.
+                await self._drain()
+                raise StoreUnavailableError(_ENDED) from error
 
     async def answer(self, within: float, *answers: StatusCode) -> WriteContentResponse:
         """The answer to the oldest unanswered message; `answers` as in `store_errors`."""
         async with self._step(within, *answers):
-            return await self._read()
+            async for answer in self._answers:
+                return answer
+            raise StoreUnavailableError(_ENDED)
 
     async def committed(self, within: float) -> bool:
         """Wait for the answer to a COMMIT; False when the store already had the content.
@@ -92,12 +101,6 @@ class WriteStream:
         except grpc.aio.AioRpcError:
             return False
         return True
-
-    async def _read(self) -> WriteContentResponse:
-        answer = await self._call.read()
-        if isinstance(answer, WriteContentResponse):
-            return answer
-        raise StoreUnavailableError("containerd ended the write stream without an answer")
 
     @asynccontextmanager
     async def _step(self, within: float, *answers: StatusCode) -> AsyncIterator[None]:

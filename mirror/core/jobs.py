@@ -11,6 +11,8 @@ from mirror.oci.names import Digest, Reference, Repository
 if TYPE_CHECKING:
     from mirror.core.ports import Random
 
+_LONGEST_RETRY_AFTER = 3600.0
+
 
 class Kind(StrEnum):
     """What is to be done with an acknowledged manifest."""
@@ -87,6 +89,11 @@ class Backoff:
     first: float
     longest: float
 
+    @property
+    def horizon(self) -> float:
+        """What no wait exceeds, in seconds: a task that is due later than that had its clock set back."""
+        return max(self.longest, _LONGEST_RETRY_AFTER)
+
     def delay(self, attempts: int, random: "Random") -> float:
         """Full jitter: anywhere between nothing and the whole delay, so that hosts do not come back in step."""
         doubled = self.first * 2.0 ** min(attempts, 32)
@@ -96,13 +103,14 @@ class Backoff:
 def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: "Random") -> Outcome:
     """What becomes of a task whose attempt failed with `error` after `attempts` earlier failures.
 
-    Transient errors are retried for ever; an upstream's Retry-After is a lower bound. Everything else is parked with
-    its reason, an error of our own included: a job that trips over a bug must not take the others with it.
+    Transient errors are retried for ever; an upstream's Retry-After, up to an hour, is a lower bound. Everything else
+    is parked with its reason, an error of our own included: a job that trips over a bug must not take the others with
+    it.
     """
     match error:
         case UpstreamError(transient=True):
             wait = max(backoff.delay(attempts, random), error.retry_after or 0.0)
-            return Outcome(State.PENDING, str(error), now + wait)
+            return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon))
         case StoreUnavailableError():
             return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
         case ContentMissingError():

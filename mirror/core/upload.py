@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mirror.oci.errors import Problem, RegistryError
 
-_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?")
+_CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.jobs import Backoff, Kind, Outcome, State, Task, decide
+from mirror.core.jobs import Backoff, Job, Kind, Outcome, State, Task, decide
 from mirror.core.ports import Clock, Jobs, Leases, Random
 from mirror.core.signal import Signal
 
@@ -73,6 +73,8 @@ class Worker:
         log = _log.bind(kind=self._kind, job=task.job.id, image=task.job.image, digest=task.job.digest)
         log.info("task.started", attempt=task.attempts + 1)
         try:
+            if task.attempts:
+                await self._hold_again(task.job)
             outcome = await self._attempt(task)
         except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
             outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
@@ -82,6 +84,11 @@ class Worker:
         else:
             log.info("task.finished", state=outcome.state, reason=outcome.reason)
         return outcome
+
+    async def _hold_again(self, job: Job) -> None:
+        """Make sure of the job's lease: that someone removed it may be why the last attempt failed."""
+        await self._leases.create(job.lease)
+        await self._leases.hold(job.lease, job.digest)
 
     async def _release(self, task: Task) -> None:
         """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""

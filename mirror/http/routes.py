@@ -10,14 +10,21 @@ from mirror.core.registries import Registries
 from mirror.http.blobs import BlobHandlers
 from mirror.http.manifests import ManifestHandlers
 from mirror.http.middleware import errors, request_log
+from mirror.http.traffic import Traffic
 from mirror.http.uploads import UploadHandlers
 
 
 def application(
-    *, blob_push: BlobPush, manifest_push: ManifestPush, pull: Pull, registries: Registries, clock: Clock
+    *,
+    traffic: Traffic,
+    blob_push: BlobPush,
+    manifest_push: ManifestPush,
+    pull: Pull,
+    registries: Registries,
+    clock: Clock,
 ) -> web.Application:
     """Build the `/v2/` application."""
-    app = web.Application(middlewares=[request_log(clock), errors])
+    app = web.Application(middlewares=[web.middleware(traffic), request_log(clock), errors])
     app.router.add_get("/v2/", _version)
     app.router.add_get("/v2", _version)
     app.router.add_routes(UploadHandlers(blob_push, registries).routes())

@@ -6,14 +6,20 @@ Source: OCI image-spec, "Image Manifest", "Image Index", "Image Configuration"; 
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, digest_of, parse_digest
 
+_T = TypeVar("_T")
+
 MAX_MANIFEST = 4 * 1024 * 1024
 """The largest manifest accepted, in bytes: the limit that the distribution spec asks registries to allow."""
+
+_MAX_SIZE = 2**63 - 1
+"""The largest size that every reader of a descriptor can hold: it is an int64 in Go."""
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -118,10 +124,7 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
     """
     if len(raw) > MAX_MANIFEST:
         raise RegistryError(Problem.MANIFEST_TOO_LARGE)
-    try:
-        document = msgspec.json.decode(raw, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(Problem.MANIFEST_INVALID, str(error)) from error
+    document = _decode(raw, _Document, "manifest")
     media_type = _media_type(document, content_type.partition(";")[0].strip())
     children = [*(document.layers or ()), *(document.manifests or ())]
     children += [document.config] if document.config else []
@@ -162,8 +165,16 @@ def _check(child: Descriptor) -> None:
         parse_digest(child.digest)
     except RegistryError as error:
         raise _invalid(error.detail) from error
-    if child.size < 0:
-        raise _invalid(f"{child.digest} has a negative size")
+    if not 0 <= child.size <= _MAX_SIZE:
+        raise _invalid(f"{child.digest} cannot have {child.size} bytes")
+
+
+def _decode(raw: bytes, kind: type[_T], what: str) -> _T:
+    """Decode JSON as a whole: also what is not read must be UTF-8, or the upstream would refuse what we accepted."""
+    try:
+        return msgspec.json.decode(raw.decode(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(f"{what}: {error}") from error
 
 
 def _invalid(detail: str) -> RegistryError:
@@ -176,10 +187,7 @@ def parse_config(raw: bytes) -> ImageConfig:
     Raises:
         RegistryError: MANIFEST_INVALID when it is no JSON or its root filesystem is not made of layers.
     """
-    try:
-        config = msgspec.json.decode(raw, type=ImageConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _invalid(f"image config: {error}") from error
+    config = _decode(raw, ImageConfig, "image config")
     if config.rootfs.type != "layers":
         raise _invalid(f"image config: rootfs type {config.rootfs.type!r}")
     return config

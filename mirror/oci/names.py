@@ -91,19 +91,19 @@ def split_image(image: str, registries: frozenset[str], default: str) -> tuple[R
     """Read an image name as a person types it.
 
     `registries` decides whether the first segment is a registry; without one the `default` is meant,
-    without a reference the tag `latest`, as with every container tool.
+    without a reference the tag `latest`, as with every container tool; a digest wins over a tag beside it.
 
     Raises:
         RegistryError: the name, the tag or the digest breaks its grammar.
     """
     first, slash, rest = image.partition("/")
     registry, remainder = (first, rest) if slash and first in registries else (default, image)
-    path, at, digest = remainder.partition("@")
+    name, at, digest = remainder.partition("@")
+    path, colon, tag = name.partition(":")
+    reference = parse_reference(tag if colon else "latest")
     if at:
-        path = path.rpartition(":")[0] or path
-        return Repository(registry, parse_path(path)), Reference(tag=None, digest=parse_digest(digest))
-    path, _, tag = remainder.partition(":")
-    return Repository(registry, parse_path(path)), parse_reference(tag or "latest")
+        reference = Reference(tag=None, digest=parse_digest(digest))
+    return Repository(registry, parse_path(path)), reference
 
 
 def digest_of(data: bytes) -> Digest:

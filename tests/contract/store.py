@@ -10,6 +10,9 @@ from mirror.pb.content_pb2 import InfoRequest
 from mirror.pb.content_pb2_grpc import ContentStub
 from mirror.pb.leases_pb2 import ListRequest, ListResourcesRequest
 from mirror.pb.leases_pb2_grpc import LeasesStub
+from mirror.pb.snapshots_pb2 import Info, ListSnapshotsRequest
+from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
+from tests.rig.containerd import Containerd
 
 EMPTY = Digest(f"sha256:{hashlib.sha256().hexdigest()}")
 
@@ -53,3 +56,15 @@ async def held(channel: Channel, lease: str) -> set[tuple[str, str]]:
     """What a lease names: kind and name."""
     answer = await channel.call(LeasesStub(channel.grpc).ListResources, ListResourcesRequest(id=lease))
     return {(resource.type, resource.id) for resource in answer.resources}
+
+
+async def unpacked(channel: Channel) -> dict[str, Info]:
+    """The snapshots by key, unfinished ones included."""
+    request = ListSnapshotsRequest(snapshotter=Containerd.snapshotter)
+    answers = SnapshotsStub(channel.grpc).List(request, metadata=channel.metadata())
+    return {info.name: info async for answer in answers for info in answer.info}
+
+
+async def halves(channel: Channel) -> set[str]:
+    """The snapshots that an unpack has not finished."""
+    return {key for key in await unpacked(channel) if key.startswith("extract-")}

@@ -251,7 +251,7 @@ class TestOutages:
         await ingest.flush()
         containerd.kill()
         with pytest.raises(StoreUnavailableError):
-            await ingest.commit(digest)
+            await _finish(ingest, data, digest)
         started = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             await content.size(digest)
@@ -263,8 +263,7 @@ class TestOutages:
         containerd.start()
         again = await _reopened(content, ref, lease)
         assert again.offset == MESSAGE
-        await again.write(data[MESSAGE:])
-        await again.commit(digest)
+        await _finish(again, data, digest)
         assert await load(content, digest) == data
 
     async def test_memory_stays_flat(self, containerd: Containerd, channel: Channel, lease: str) -> None:
@@ -297,8 +296,7 @@ class TestOutages:
                 await load(content, digest)
         patient = ContentStore(channel, SystemClock())
         again = await patient.ingest(ref, lease)
-        await again.write(data[again.offset :])
-        await again.commit(digest)
+        await _finish(again, data, digest)
         assert digest_of(await load(patient, digest)) == digest
 
     async def test_a_cancelled_writer(self, content: Content, containerd: Containerd, lease: str) -> None:
@@ -322,6 +320,12 @@ async def _accepted_within(ingest: Ingest, chunk: bytes, *, seconds: float) -> i
                 accepted += len(chunk)
     except TimeoutError:
         return accepted
+
+
+async def _finish(ingest: Ingest, data: bytes, digest: Digest) -> None:
+    """Write what is missing of `data`, and commit."""
+    await ingest.write(data[ingest.offset :])
+    await ingest.commit(digest)
 
 
 async def _reopened(content: Content, ref: str, lease: str) -> Ingest:

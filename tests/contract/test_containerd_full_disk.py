@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mirror.containerd.channel import Channel
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Content, Extraction, Snapshots
 from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
-from tests.contract.store import fresh, fresh_ref, store
+from tests.contract.store import fresh, fresh_ref, halves, store
 from tests.rig.containerd import Containerd
 from tests.rig.images import File, Layer, build_image
 
@@ -38,9 +39,7 @@ async def test_ingest(content: Content, lease: str) -> None:
     await store(content, fresh(1_000_000)[0], lease)
 
 
-async def test_extract(
-    containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
-) -> None:
+async def test_extract(channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:
     """A layer that unpacks to more than the disk is not called bad, and leaves no half snapshot."""
     layout = build_image(directory / "layout", [Layer([File("large", bytes(2 * DISK))])])
     config = parse_config(layout.blob(layout.children[0].digest).read_bytes())
@@ -49,4 +48,4 @@ async def test_extract(
     chain = chain_ids(config.rootfs.diff_ids)[0]
     with pytest.raises(StoreUnavailableError, match="no space left"):
         await snapshots.extract(Extraction(layer, config.rootfs.diff_ids[0], chain, ""), lease)
-    assert not {key for key in containerd.snapshots() if key.startswith("extract-")}
+    assert not await halves(channel)

@@ -54,8 +54,6 @@ def held(daemon: Daemon, containerd: Containerd) -> Callable[[], Held]:
             sessions = frozenset(row[0] for row in journal.execute("SELECT id FROM uploads"))
         journal.close()
         leases = {lease for lease in containerd.leases() if lease.startswith("registry-mirror/")}
-        return Held(
-            frozenset(containerd.contents()), frozenset(containerd.ingests()), frozenset(leases), sessions
-        )
+        return Held(frozenset(containerd.contents()), frozenset(containerd.ingests()), frozenset(leases), sessions)
 
     return look

@@ -142,7 +142,7 @@ def test_a_manifest_of_another_repository_is_unknown(wire: Wire) -> None:
 
 
 def test_what_the_operator_removes_is_gone(wire: Wire, containerd: Containerd, daemon: Daemon) -> None:
-    """containerd's image records are the tags: one that `ctr` removes is not served any longer."""
+    """Containerd's image records are the tags: one that `ctr` removes is not served any longer."""
     wire.push_blob("team/removed", CONFIG)
     wire.push_manifest("team/removed", "v1", manifest(CONFIG))
     daemon.wait("team/removed:v1", "replicated")

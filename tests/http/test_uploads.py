@@ -10,7 +10,7 @@ from tests.rig.containerd import Containerd
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of, finishing
 
-DATA = random.Random(1).randbytes(3_000_000)
+DATA = random.Random(1).randbytes(3_000_000)  # noqa: S311 - the same in each run
 REPOSITORY = "team/app"
 
 
@@ -48,9 +48,7 @@ def _last_chunk_in_put(wire: Wire, data: bytes) -> int:
 
 @pytest.mark.parametrize("size", [0, 1, len(DATA)])
 @pytest.mark.parametrize("way", [_single_post, _post_put, _streamed_patch, _ranged_patches, _last_chunk_in_put])
-def test_a_blob_arrives_whole(
-    way: Callable[[Wire, bytes], int], size: int, wire: Wire, containerd: Containerd
-) -> None:
+def test_a_blob_arrives_whole(way: Callable[[Wire, bytes], int], size: int, wire: Wire, containerd: Containerd) -> None:
     """Whatever way the bytes take, they are in containerd and are served again as they were sent."""
     data = (way.__name__.encode() + DATA)[:size]
     assert way(wire, data) == 201

@@ -60,6 +60,22 @@ class Buildah:
             (context / name).write_bytes(content)
         _run(["buildah", *self._store, "build", "--isolation", "chroot", *options, "--tag", image, str(context)])
 
+    def load(self, layout: Layout) -> str:
+        """Take an OCI image from its layout into the store; return its ID there.
+
+        Raises:
+            RuntimeError: with buildah's own words.
+        """
+        return _run(["buildah", *self._store, "pull", "--quiet", f"oci:{layout.directory}:{layout.tag}"]).strip()
+
+    def pull(self, reference: str) -> str:
+        """Pull `host:port/repository:tag` from a registry; return its ID in the store.
+
+        Raises:
+            RuntimeError: with buildah's own words.
+        """
+        return _run(["buildah", *self._store, "pull", "--quiet", "--tls-verify=false", f"docker://{reference}"]).strip()
+
     def push(self, image: str, reference: str, *options: str) -> str:
         """Push an image to `host:port/repository:tag`; return the digest that buildah says it has there.
 
@@ -72,7 +88,8 @@ class Buildah:
         return digest.read_text().strip()
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str]) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_PUSH)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -106,11 +106,12 @@ class Containerd(Process):
         return set(_column(self.ctr("snapshots", "--snapshotter", self.snapshotter, "ls"), 0))
 
     def close(self) -> None:
-        """Stop it, end the shims that outlive it by design, and unmount what they left."""
+        """Stop it, end the shims and containers that outlive it by design, and unmount what they left."""
         super().close()
         for shim in self._shims():
-            shim.kill()
-            shim.wait()
+            for process in [*shim.children(recursive=True), shim]:
+                process.kill()
+                process.wait()
         for mount in self._mounts():
             subprocess.run(["umount", "--lazy", mount], check=True)
 

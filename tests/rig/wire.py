@@ -49,7 +49,11 @@ class Wire:
         self._host, self._port = address.hostname or "", address.port or 80
 
     def ask(
-        self, method: str, path: str, body: bytes | Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request; an iterable body goes out chunked, without a length."""
         connection = HTTPConnection(self._host, self._port, timeout=_ANSWER)

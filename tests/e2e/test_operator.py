@@ -1,0 +1,222 @@
+"""What the operator sees and does: status, wait, settings, signals, systemd."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import UPSTREAM
+from tests.rig.containerd import Containerd
+from tests.rig.daemon import Daemon
+from tests.rig.images import File, Layer, Layout, build_image, busybox
+from tests.rig.registry import Registry
+from tests.rig.until import until
+from tests.rig.web import Login
+from tests.rig.wire import Wire, digest_of, manifest
+
+NAME = f"{UPSTREAM}/team/app:v1"
+
+
+@pytest.fixture
+def layout(directory: Path) -> Layout:
+    """An image that can run."""
+    return build_image(directory / "layout", [busybox(directory.name)])
+
+
+def test_status_and_wait(daemon: Daemon, layout: Layout) -> None:
+    """`wait` ends when the image is there, by tag and by digest, and `status` counts it."""
+    Wire(daemon.url).push("team/app", "v1", layout)
+    for reference in (NAME, "team/app:v1", f"team/app@{layout.digest}"):
+        for goal in ("unpacked", "replicated"):
+            done = daemon.cli("wait", reference, "--for", goal, "--timeout", "30")
+            assert (done.returncode, layout.digest in done.stdout) == (0, True), done
+    assert daemon.status()["counts"]["replicate"]["done"] == 1
+    assert "replicate: 0 pending, 0 running, 1 done" in daemon.cli("status").stdout
+
+
+def test_wait_for_what_nobody_pushed(daemon: Daemon) -> None:
+    """An unknown image ends the wait at once with exit code 1, as does a name that is none."""
+    for reference in ("team/unknown:v1", "NO NAME"):
+        done = daemon.cli("wait", reference, "--for", "unpacked")
+        assert done.returncode == 1
+        assert done.stderr
+
+
+def test_an_outage_of_the_upstream(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """While the upstream is down the image is unpacked, waiting for it ends with 3, and status says why.
+
+    Once the upstream is back, the image arrives without help.
+    """
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    assert daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "0.3").returncode == 3
+    task = until(lambda: [task for task in daemon.status()["tasks"] if task["attempts"]], "a failed attempt")[0]
+    assert (task["image"], task["kind"]) == (NAME, "replicate")
+    assert "refused" in task["reason"] or "connect" in task["reason"]
+    registry.start()
+    daemon.wait(NAME, "replicated")
+    assert registry.tags("team/app") == {"v1"}
+
+
+def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """A wrong password parks the job with the upstream's own words; its lease stays, and no log line has a password."""
+    (directory / "password").write_text("s3cret-and-wrong\n")
+    login = Login("builder", "right")
+    with Registry(directory / "upstream", login=login) as upstream:
+        settings = {"url": upstream.url, "username": "builder", "password_file": str(directory / "password")}
+        with Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings}) as daemon:
+            Wire(daemon.url).push("team/app", "v1", layout)
+            done = daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+            assert (done.returncode, "401 Unauthorized" in done.stdout) == (1, True), done
+            assert daemon.status()["counts"]["replicate"]["parked"] == 1
+            assert any(lease.startswith("registry-mirror/job/") for lease in containerd.leases())
+            assert "s3cret" not in daemon.log.read_text() + done.stdout + (directory / "daemon/journal.db").read_text(
+                "latin1"
+            )
+
+
+def test_credentials(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """With the right password the image gets to an upstream that asks for one."""
+    (directory / "password").write_text("right\n")
+    with Registry(directory / "upstream", login=Login("builder", "right")) as upstream:
+        settings = {"url": upstream.url, "username": "builder", "password_file": str(directory / "password")}
+        with Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings}) as daemon:
+            Wire(daemon.url).push("team/app", "v1", layout)
+            daemon.wait(NAME, "replicated")
+
+
+def test_an_image_that_cannot_run(daemon: Daemon, directory: Path) -> None:
+    """A layer that is no tar is parked with its reason, leaves no half snapshot, and still gets upstream."""
+    good = build_image(directory / "good", [Layer([File("a", b"b")], "none")])
+    raw = good.manifest
+    layer = next(child for child in good.children if "layer" in child.media_type)
+    wire = Wire(daemon.url)
+    bad = b"not a tar" * 1000
+    for child in good.children:
+        wire.push_blob("team/bad", good.blob(child.digest).read_bytes())
+    wire.push_blob("team/bad", bad)
+    broken = raw.replace(layer.digest.encode(), digest_of(bad).encode())
+    broken = broken.replace(f'"size":{layer.size}'.encode(), f'"size":{len(bad)}'.encode())
+    assert wire.push_manifest("team/bad", "v1", broken).status == 201
+    done = daemon.cli("wait", "team/bad:v1", "--for", "unpacked", "--timeout", "30")
+    assert (done.returncode, "parked" in done.stdout) == (1, True), done
+    daemon.wait("team/bad:v1", "replicated")
+
+
+def test_what_is_no_image_is_not_unpacked(daemon: Daemon) -> None:
+    """An artifact is skipped, which counts as reached."""
+    wire = Wire(daemon.url)
+    wire.push_blob("team/chart", b"{}")
+    wire.push_manifest("team/chart", "v1", manifest(b"{}"))
+    done = daemon.cli("wait", "team/chart:v1", "--for", "unpacked", "--timeout", "30")
+    assert (done.returncode, "skipped" in done.stdout) == (0, True), done
+
+
+def test_sigterm(daemon: Daemon, layout: Layout, registry: Registry) -> None:
+    """SIGTERM ends the daemon with 0, also with a job and an upload under way; both go on at the next start."""
+    wire = Wire(daemon.url)
+    registry.kill()
+    wire.push("team/app", "v1", layout)
+    location = wire.begin("team/app")
+    wire.ask("PATCH", location, b"01234")
+    assert daemon.stop() == 0
+    registry.start()
+    daemon.start()
+    daemon.wait(NAME, "replicated")
+    assert wire.ask("GET", location).headers["Range"] == "0-4"
+    assert wire.ask("PUT", f"{location}?digest={digest_of(b'0123456789')}", b"56789").status == 201
+
+
+def test_sigterm_lets_a_push_finish(daemon: Daemon) -> None:
+    """A request that is being answered when SIGTERM comes gets its answer; a new connection is refused."""
+    wire = Wire(daemon.url)
+    location = wire.begin("team/app")
+    stopping: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        yield b"first"
+        until(lambda: wire.ask("GET", location).headers["Range"] != "0-4", "the request is under way")
+        os.kill(daemon.pid, signal.SIGTERM)
+        until(lambda: _refused(daemon), "it does not accept any more")
+        stopping.append(1)
+        yield b"last"
+
+    answer = wire.ask("PUT", f"{location}?digest={digest_of(b'firstlast')}", body())
+    assert (answer.status, stopping) == (201, [1])
+    assert daemon.join() == 0
+
+
+def _refused(daemon: Daemon) -> bool:
+    try:
+        socket.create_connection(tuple(daemon.host.split(":")), timeout=1).close()  # type: ignore[arg-type]
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("unknown = 1", "unknown"),
+        ("[http]\nlisten = 5000", "$.http.listen"),
+        ("[http]\nlisten = 'nowhere'", "$.http"),
+        ("[replication]\njobs = 0", "$.replication.jobs"),
+        ("[containerd]\nadress = '/x'", "adress"),
+        ("default_upstream = 'twice'", "overwrite"),
+    ],
+)
+def test_bad_settings(line: str, named: str, directory: Path) -> None:
+    """A wrong key or value is named, and the start ends with exit code 2."""
+    file = directory / "config.toml"
+    file.write_text(f'default_upstream = "r"\n{line}\n[upstreams.r]\nurl = "http://localhost:1"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "mirror", "serve", "--config", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert str(file) in done.stderr
+
+
+def test_a_snapshotter_that_is_not_there(directory: Path, containerd: Containerd) -> None:
+    """It is said in one line that names those there are, and the daemon ends with 1."""
+    settings = {"containerd": {"snapshotter": "nosuch"}}
+    upstreams = {UPSTREAM: "http://127.0.0.1:1"}
+    daemon = Daemon(directory / "daemon", containerd.address, upstreams, settings=settings)
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "nosuch" in line and "overlayfs" in line]
+
+
+def test_systemd_is_told(directory: Path, containerd: Containerd) -> None:
+    """With Type=notify the daemon says READY=1 when it serves, and STOPPING=1 when it ends."""
+    address = directory / "notify.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(address))
+        notified.settimeout(20)
+        daemon = Daemon(directory / "daemon", containerd.address, {UPSTREAM: "http://127.0.0.1:1"})
+        process = subprocess.Popen(daemon.command(), env={"NOTIFY_SOCKET": str(address)}, stderr=subprocess.DEVNULL)
+        try:
+            assert notified.recv(100) == b"READY=1"
+            assert daemon.is_ready()
+        finally:
+            process.terminate()
+        assert notified.recv(100) == b"STOPPING=1"
+        assert process.wait(timeout=20) == 0
+
+
+def test_the_journal_is_damaged(daemon: Daemon) -> None:
+    """A journal that cannot be trusted stops the start with a clear line, and is left as it is."""
+    daemon.stop()
+    journal = daemon.directory / "journal.db"
+    with sqlite3.connect(journal) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, "version 99" in done.stderr) == (1, True)

@@ -1,0 +1,85 @@
+"""Several things at once, as if they were one."""
+
+import asyncio
+import gc
+
+import pytest
+
+from mirror.core.concurrency import run_all
+
+
+class Gauge:
+    """Counts how many are inside, and remembers the most."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = self.finished = 0
+
+    async def visit(self) -> None:
+        """Be inside for a few turns of the loop."""
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.inside -= 1
+        self.finished += 1
+
+
+@pytest.mark.parametrize(("actions", "at_once", "most"), [(0, 1, 0), (1, 4, 1), (10, 1, 1), (10, 3, 3), (3, 10, 3)])
+async def test_all_are_run_and_never_too_many_at_once(actions: int, at_once: int, most: int) -> None:
+    """Every action ends, and the limit is reached but not exceeded."""
+    gauge = Gauge()
+    await run_all((gauge.visit() for _ in range(actions)), at_once)
+    assert (gauge.finished, gauge.inside, gauge.most) == (actions, 0, most)
+
+
+async def _fail(error: Exception) -> None:
+    raise error
+
+
+async def test_the_first_failure_is_raised_as_it_is() -> None:
+    """The very exception, in no group and with no other as its cause."""
+    error = ValueError("first")
+    with pytest.raises(ValueError, match="first") as raised:
+        await run_all([_fail(error), _fail(KeyError("second"))], 1)
+    assert raised.value is error
+
+
+async def test_a_failure_cancels_the_rest() -> None:
+    """Who runs is cancelled, who waits for a slot never starts, and no coroutine is left un-awaited."""
+    cancelled: list[str] = []
+    started: list[str] = []
+
+    async def forever(name: str) -> None:
+        started.append(name)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(name)
+
+    with pytest.raises(ValueError, match="enough"):
+        await run_all([forever("runs"), _fail(ValueError("enough")), forever("waits"), forever("waits too")], 2)
+    gc.collect()  # a coroutine that was forgotten warns now, and warnings are errors
+    assert cancelled == started
+    assert "runs" in cancelled
+    assert "waits too" not in started
+
+
+async def test_being_cancelled_cancels_all() -> None:
+    """A cancellation from outside reaches every action and passes through as itself."""
+    inside = asyncio.Event()
+    left: list[bool] = []
+
+    async def forever() -> None:
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append(True)
+
+    task = asyncio.create_task(run_all([forever(), forever()], 1))
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert left == [True]

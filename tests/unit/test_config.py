@@ -1,0 +1,202 @@
+"""The settings file: checked as a whole, with words that name the offending key."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mirror.config import Settings, SettingsError, Upstream, load
+
+MINIMAL = """
+default_upstream = "registry.example.com"
+[upstreams."registry.example.com"]
+url = "https://registry.example.com"
+"""
+EVERYTHING = """
+default_upstream = "registry.example.com"
+
+[upstreams."registry.example.com"]
+url = "https://registry.example.com"
+username = "builder"
+password_file = "/etc/password"
+ca_file = "/etc/ca.pem"
+
+[upstreams."localhost:5001"]
+url = "http://localhost:5001/"
+
+[http]
+listen = "[::1]:5443"
+
+[admin]
+socket = "/tmp/admin.sock"
+
+[containerd]
+address = "/tmp/containerd.sock"
+namespace = "k8s.io"
+snapshotter = "native"
+
+[journal]
+path = "/tmp/journal.db"
+
+[replication]
+jobs = 1
+blobs = 64
+backoff_first = 0.5
+backoff_max = 60
+
+[unpack]
+images = 3
+
+[uploads]
+max_age = 3600
+
+[shutdown]
+deadline = 5
+
+[log]
+level = "debug"
+format = "json"
+"""
+EXAMPLE = Path(__file__).parents[2] / "systemd/config.toml"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def read(file: Path, text: str) -> Settings:
+    """Write the file and load it."""
+    file.write_text(text)
+    return load(file)
+
+
+def test_defaults(file: Path) -> None:
+    """An upstream is all that must be said."""
+    settings = read(file, MINIMAL)
+    assert settings.upstreams == {"registry.example.com": Upstream(url="https://registry.example.com")}
+    assert settings.http.address == ("127.0.0.1", 5000)
+    assert settings.containerd.address == Path("/run/containerd/containerd.sock")
+    assert settings == Settings(default_upstream=settings.default_upstream, upstreams=settings.upstreams)
+
+
+def test_every_section(file: Path) -> None:
+    """Each key of the file arrives at its place, with its type, and differs from its default."""
+    settings = read(file, EVERYTHING)
+    expected: dict[str, dict[str, Any]] = {
+        "http": {"listen": "[::1]:5443"},
+        "admin": {"socket": Path("/tmp/admin.sock")},  # noqa: S108 - never opened
+        "containerd": {
+            "address": Path("/tmp/containerd.sock"),  # noqa: S108 - never opened
+            "namespace": "k8s.io",
+            "snapshotter": "native",
+        },
+        "journal": {"path": Path("/tmp/journal.db")},  # noqa: S108 - never opened
+        "replication": {"jobs": 1, "blobs": 64, "backoff_first": 0.5, "backoff_max": 60.0},
+        "unpack": {"images": 3},
+        "uploads": {"max_age": 3600.0},
+        "shutdown": {"deadline": 5.0},
+        "log": {"level": "debug", "format": "json"},
+    }
+    assert {section: msgspec.structs.asdict(getattr(settings, section)) for section in expected} == expected
+    assert settings.upstreams == {
+        "registry.example.com": Upstream(
+            url="https://registry.example.com",
+            username="builder",
+            password_file=Path("/etc/password"),
+            ca_file=Path("/etc/ca.pem"),
+        ),
+        "localhost:5001": Upstream(url="http://localhost:5001/"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("127.0.0.1:5000", ("127.0.0.1", 5000)), ("[::1]:80", ("::1", 80)), ("host:65535", ("host", 65535))],
+)
+def test_the_address_to_listen_on(file: Path, listen: str, address: tuple[str, int]) -> None:
+    """Host and port are taken apart; an IPv6 address loses its brackets."""
+    assert read(file, f'{MINIMAL}[http]\nlisten = "{listen}"').http.address == address
+
+
+def test_the_example_loads(file: Path) -> None:
+    """The file that is shipped works as it is, and what it shows commented out are the defaults."""
+    settings = load(EXAMPLE)
+    shown = [line.removeprefix("# ") for line in EXAMPLE.read_text().splitlines()]
+    uncommented = [line for line in shown if "=" in line or line.startswith("[")]
+    secrets = ("username", "password_file", "ca_file", "default_upstream", "url")
+    sections = "\n".join(line for line in uncommented if not line.startswith((*secrets, "[upstreams")))
+    assert read(file, MINIMAL + sections) == settings
+
+
+REPLICATION = "[replication]\n"
+BAD: dict[str, tuple[str, str]] = {
+    "unknown section": ("[replicaton]\njobs = 4", "replicaton"),
+    "unknown key": (f"{REPLICATION}job = 4", r"`job`.*\$\.replication"),
+    "unknown key of an upstream": ('[upstreams.x]\nurl = "http://x"\nuser = "me"', r"`user`.*\$\.upstreams"),
+    "no tasks at once": (f"{REPLICATION}jobs = 0", r"\$\.replication\.jobs"),
+    "too many at once": (f"{REPLICATION}blobs = 65", r"\$\.replication\.blobs"),
+    "at once in quotes": ('[unpack]\nimages = "2"', r"\$\.unpack\.images"),
+    "negative seconds": ("[shutdown]\ndeadline = -1", r"\$\.shutdown\.deadline"),
+    "no seconds": (f"{REPLICATION}backoff_first = 0", r"\$\.replication\.backoff_first"),
+    "seconds that are none": ("[uploads]\nmax_age = nan", r"\$\.uploads\.max_age"),
+    "level": ('[log]\nlevel = "loud"', r"\$\.log\.level"),
+    "format": ('[log]\nformat = "xml"', r"\$\.log\.format"),
+    "no namespace": ('[containerd]\nnamespace = ""', r"\$\.containerd\.namespace"),
+    "path as number": ("[journal]\npath = 1", r"\$\.journal\.path"),
+    "listen without port": ('[http]\nlisten = "localhost"', r"listen.*\$\.http"),
+    "listen without host": ('[http]\nlisten = ":5000"', r"listen.*\$\.http"),
+    "listen with a port in words": ('[http]\nlisten = "localhost:http"', r"listen.*\$\.http"),
+    "listen beyond the last port": ('[http]\nlisten = "localhost:65536"', r"listen.*\$\.http"),
+    "url of another scheme": ('[upstreams.x]\nurl = "ftp://x"', r"url.*\$\.upstreams"),
+    "url without scheme": ('[upstreams.x]\nurl = "registry.example.com"', r"url.*\$\.upstreams"),
+    "url without host": ('[upstreams.x]\nurl = "https://"', r"url.*\$\.upstreams"),
+    "url with a path": ('[upstreams.x]\nurl = "https://x/v2"', r"url.*\$\.upstreams"),
+    "url with a query": ('[upstreams.x]\nurl = "https://x?a=b"', r"url.*\$\.upstreams"),
+    "url with a bad port": ('[upstreams.x]\nurl = "https://x:port"', r"\$\.upstreams"),
+    "url with a bad address": ('[upstreams.x]\nurl = "https://[::1"', r"\$\.upstreams"),
+    "no url": ("[upstreams.x]", r"`url`.*\$\.upstreams"),
+    "password without user": ('[upstreams.x]\nurl = "http://x"\npassword_file = "/p"', r"username.*\$\.upstreams"),
+    "user without password": ('[upstreams.x]\nurl = "http://x"\nusername = "me"', r"password_file.*\$\.upstreams"),
+    "no TOML": ("[http\n", "line"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD)
+def test_a_bad_file_is_refused_by_the_key_that_is_wrong(file: Path, text: str, words: str) -> None:
+    """The text of the refusal names the file and the path of the key."""
+    with pytest.raises(SettingsError, match=words) as refusal:
+        read(file, f"{MINIMAL}\n{text}\n")
+    assert str(file) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "default_upstream"),
+        ('default_upstream = "registry.example.com"', "upstreams"),
+        ('default_upstream = "other"\n[upstreams.x]\nurl = "http://x"', "default_upstream 'other'"),
+    ],
+    ids=["nothing", "no upstreams", "default that is not among them"],
+)
+def test_what_must_be_said(file: Path, text: str, words: str) -> None:
+    """Without a default among its upstreams the daemon cannot know where pushes go."""
+    with pytest.raises(SettingsError, match=words):
+        read(file, text)
+
+
+def test_a_password_in_a_url_is_not_shown(file: Path) -> None:
+    """It is refused, in words that do not repeat it."""
+    with pytest.raises(SettingsError) as refusal:
+        read(file, f'{MINIMAL}\n[upstreams.x]\nurl = "https://me:hunter2@x"')
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A missing file, a directory and bytes that are no text are refused by name."""
+    no_text = tmp_path / "latin-1.toml"
+    no_text.write_bytes(b'default_upstream = "\xe9"')
+    for path in (tmp_path / "missing.toml", tmp_path, no_text):
+        with pytest.raises(SettingsError, match=str(path)):
+            load(path)
