@@ -53,7 +53,7 @@ class Worker:
     async def _next(self) -> Task:
         while True:
             event = self._changed.arm()
-            task = await self._jobs.claim(self._kind, self._clock.now(), self._backoff.longest)
+            task = await self._jobs.claim(self._kind, self._clock.now(), self._backoff.horizon)
             if task is not None:
                 return task
             due = await self._jobs.next_due(self._kind)

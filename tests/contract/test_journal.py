@@ -1,0 +1,423 @@
+"""The journal on a real SQLite file: its three ports, and what a crash may and may not take."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from mirror.core.jobs import Kind, Outcome, State, Task
+from mirror.core.ports import Grants, Jobs, Uploads, UploadRow
+from mirror.journal.db import Database, JournalError, Session
+from mirror.journal.grants import GrantsTable
+from mirror.journal.jobs import JobsTable
+from mirror.journal.uploads import UploadsTable
+from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from mirror.oci.names import Reference, Repository
+from tests.contract.pushes import REPOSITORY, fresh_digest, push
+from tests.unit.clock import EPOCH
+
+OTHER = Repository("registry.example.com", "team/other")
+ELSEWHERE = Repository("other.example.com", "team/app")
+HORIZON = 3600.0
+WEEK = 7 * 86400.0
+DONE = Outcome(State.DONE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+@pytest_asyncio.fixture
+async def database(path: Path) -> AsyncIterator[Database]:
+    async with Database(path) as database:
+        yield database
+
+
+@pytest.fixture
+def grants(database: Database) -> Grants:
+    return GrantsTable(database)
+
+
+@pytest.fixture
+def uploads(database: Database) -> Uploads:
+    return UploadsTable(database)
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    return JobsTable(database)
+
+
+async def claim(jobs: Jobs, kind: Kind = Kind.REPLICATE, now: float = EPOCH) -> Task:
+    """Claim a task that must be there."""
+    task = await jobs.claim(kind, now, HORIZON)
+    assert task is not None
+    return task
+
+
+async def finish(jobs: Jobs, *outcomes: Outcome) -> None:
+    """Claim the oldest due task of each kind and settle it."""
+    for kind, outcome in zip(Kind, outcomes, strict=True):
+        await jobs.settle(await claim(jobs, kind), outcome)
+
+
+class TestUploads:
+    async def test_a_session_from_beginning_to_end(self, uploads: Uploads) -> None:
+        """It is found as it was begun, moves with each use, and is gone after its end."""
+        upload = UploadRow("u1", REPOSITORY, EPOCH)
+        await uploads.begin(upload)
+        assert await uploads.find("u1") == upload
+        await uploads.touch("u1", EPOCH + 5)
+        assert await uploads.find("u1") == UploadRow("u1", REPOSITORY, EPOCH + 5)
+        await uploads.end("u1")
+        assert await uploads.find("u1") is None
+
+    async def test_what_does_not_exist(self, uploads: Uploads) -> None:
+        """An unknown session is None, and touching or ending it is no error."""
+        await uploads.touch("u1", EPOCH)
+        await uploads.end("u1")
+        assert await uploads.find("u1") is None
+
+    async def test_stale_sessions(self, uploads: Uploads) -> None:
+        """Those last used before the moment, the longest unused first."""
+        rows = {age: UploadRow(f"u{age}", REPOSITORY, EPOCH - age) for age in (10, 30, 20)}
+        for row in rows.values():
+            await uploads.begin(row)
+        assert await uploads.stale(EPOCH - 15) == [rows[30], rows[20]]
+        assert await uploads.stale(EPOCH - 30) == []
+
+    async def test_finishing_grants_the_blob_and_ends_the_session(self, uploads: Uploads, grants: Grants) -> None:
+        """Both or neither; a second upload of the blob hands back the lease of the first."""
+        digest = fresh_digest()
+        upload = UploadRow("u1", REPOSITORY, EPOCH)
+        await uploads.begin(upload)
+        assert await uploads.finish(upload, digest, "lease 1") is None
+        assert await uploads.find("u1") is None
+        assert await grants.granted(REPOSITORY, [digest]) == {digest}
+        assert await uploads.finish(UploadRow("u2", REPOSITORY, EPOCH), digest, "lease 2") == "lease 1"
+        assert await grants.settle(REPOSITORY, [digest]) == ["lease 2"]
+        assert await uploads.finish(UploadRow("u3", REPOSITORY, EPOCH), digest, "lease 3") is None
+
+
+class TestGrants:
+    async def test_a_grant_is_one_repositorys(self, uploads: Uploads, grants: Grants) -> None:
+        """Neither another repository nor the same path of another registry sees it."""
+        digest, unknown = fresh_digest(), fresh_digest()
+        await uploads.finish(UploadRow("u1", REPOSITORY, EPOCH), digest, "lease")
+        assert await grants.granted(REPOSITORY, [digest, unknown]) == {digest}
+        assert await grants.granted(REPOSITORY, []) == set()
+        for stranger in (OTHER, ELSEWHERE):
+            assert await grants.granted(stranger, [digest]) == set()
+            assert await grants.settle(stranger, [digest]) == []
+
+    async def test_a_blob_is_no_manifest(self, uploads: Uploads, grants: Grants, jobs: Jobs) -> None:
+        """Only what was pushed as a manifest has a media type, and an upload of its bytes does not take it away."""
+        digest = fresh_digest()
+        await uploads.finish(UploadRow("u1", REPOSITORY, EPOCH), digest, "lease")
+        assert await grants.media_type(REPOSITORY, digest) is None
+        assert await grants.media_type(REPOSITORY, fresh_digest()) is None
+        await jobs.enqueue(push(digest=digest))
+        await uploads.finish(UploadRow("u2", REPOSITORY, EPOCH), digest, "lease")
+        assert await grants.media_type(REPOSITORY, digest) == OCI_MANIFEST
+        assert await grants.media_type(OTHER, digest) is None
+
+    async def test_settling_once(self, uploads: Uploads, grants: Grants) -> None:
+        """The leases of uploads are handed out once; the grants stay."""
+        digests = [fresh_digest(), fresh_digest()]
+        for number, digest in enumerate(digests):
+            await uploads.finish(UploadRow(str(number), REPOSITORY, EPOCH), digest, f"lease {number}")
+        assert await grants.settle(REPOSITORY, [*digests, fresh_digest()]) == ["lease 0", "lease 1"]
+        assert await grants.settle(REPOSITORY, digests) == []
+        assert await grants.granted(REPOSITORY, digests) == set(digests)
+
+
+class TestEnqueue:
+    @pytest.mark.parametrize("tag", ["v1", None])
+    async def test_a_job_has_both_tasks_and_grants_its_manifest(
+        self, jobs: Jobs, grants: Grants, tag: str | None
+    ) -> None:
+        """What is claimed is what was pushed, by tag and by digest."""
+        new = push(tag)
+        job = await jobs.enqueue(new)
+        assert (job.repository, job.reference, job.digest) == (new.repository, new.reference, new.digest)
+        assert (job.media_type, job.lease, job.created) == (new.media_type, new.lease, new.now)
+        assert await grants.media_type(REPOSITORY, new.digest) == OCI_MANIFEST
+        for kind in Kind:
+            assert await claim(jobs, kind) == Task(job, kind, State.RUNNING, 0, 0.0, "")
+
+    async def test_ids_only_grow(self, jobs: Jobs, database: Database) -> None:
+        """An id is never used again, even when the newest jobs have been deleted."""
+        ids = [(await jobs.enqueue(push())).id for _ in range(3)]
+        await database.transact(lambda session: session._connection.execute("DELETE FROM jobs"))
+        ids += [(await jobs.enqueue(push())).id for _ in range(2)]
+        assert all(earlier < later for earlier, later in pairwise(ids))
+
+
+class TestClaim:
+    async def test_oldest_first_and_each_once(self, jobs: Jobs) -> None:
+        """Tasks of different tags come in the order of their pushes, until there is none."""
+        pushed = [(await jobs.enqueue(push(tag))).id for tag in ("a", "b", "c")]
+        assert [(await claim(jobs)).job.id for _ in pushed] == pushed
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+
+    async def test_one_tag_is_never_worked_on_twice(self, jobs: Jobs) -> None:
+        """A later push of a tag waits for the earlier one; another tag, repository or kind does not."""
+        first, second = await jobs.enqueue(push()), await jobs.enqueue(push())
+        others = [await jobs.enqueue(other) for other in (push("v2"), push(repository=OTHER), push(repository=ELSEWHERE))]
+        running = await claim(jobs)
+        assert running.job == first
+        assert [(await claim(jobs)).job for _ in others] == others
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+        assert (await claim(jobs, Kind.UNPACK)).job == first
+        await jobs.settle(running, DONE)
+        assert (await claim(jobs)).job == second
+
+    async def test_pushes_by_digest_do_not_wait_for_each_other(self, jobs: Jobs) -> None:
+        """Two digests of one repository have no name in common."""
+        pushed = [await jobs.enqueue(push(None)) for _ in range(2)]
+        assert [(await claim(jobs)).job for _ in pushed] == pushed
+
+    async def test_a_task_that_waits(self, jobs: Jobs) -> None:
+        """It is due at its time and not before, with its failures counted and the last reason kept."""
+        await jobs.enqueue(push())
+        await jobs.settle(await claim(jobs), Outcome(State.PENDING, "503", EPOCH + 10))
+        assert await jobs.next_due(Kind.REPLICATE) == EPOCH + 10
+        assert await jobs.claim(Kind.REPLICATE, EPOCH + 9.9, HORIZON) is None
+        task = await claim(jobs, now=EPOCH + 10)
+        assert (task.attempts, task.reason) == (1, "503")
+
+    async def test_while_one_push_waits_a_later_one_of_the_tag_goes_on(self, jobs: Jobs) -> None:
+        """A waiting task does not hold its tag: what matters is what is running."""
+        await jobs.enqueue(push())
+        await jobs.settle(await claim(jobs), Outcome(State.PENDING, "503", EPOCH + 10))
+        later = await jobs.enqueue(push())
+        assert (await claim(jobs)).job == later
+        assert await jobs.claim(Kind.REPLICATE, EPOCH + 10, HORIZON) is None
+
+    async def test_a_clock_set_back(self, jobs: Jobs) -> None:
+        """A task due further ahead than any wait can be is due now; one that is within the horizon waits."""
+        await jobs.enqueue(push())
+        await jobs.settle(await claim(jobs), Outcome(State.PENDING, "503", EPOCH + HORIZON))
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+        assert await jobs.claim(Kind.REPLICATE, EPOCH - 1, HORIZON) is not None
+
+    @pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED])
+    async def test_what_is_finished_is_never_due(self, jobs: Jobs, state: State) -> None:
+        """Neither claimed nor waited for; the other kind is untouched."""
+        await jobs.enqueue(push())
+        await jobs.settle(await claim(jobs), Outcome(state))
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+        assert await jobs.next_due(Kind.REPLICATE) is None
+        assert await jobs.next_due(Kind.UNPACK) == 0.0
+
+    async def test_nothing_is_due_in_an_empty_journal(self, jobs: Jobs) -> None:
+        """No task, no time."""
+        assert await jobs.claim(Kind.UNPACK, EPOCH, HORIZON) is None
+        assert await jobs.next_due(Kind.UNPACK) is None
+
+
+class TestFinding:
+    async def test_the_newest_push_of_a_tag(self, jobs: Jobs) -> None:
+        """Both tasks of the newest job; an earlier one is still found by its digest."""
+        first, second = await jobs.enqueue(push()), await jobs.enqueue(push())
+        by_tag = await jobs.find(REPOSITORY, Reference(tag="v1", digest=None))
+        assert {(task.job.id, task.kind) for task in by_tag} == {(second.id, kind) for kind in Kind}
+        by_digest = await jobs.find(REPOSITORY, Reference(tag=None, digest=first.digest))
+        assert {task.job.id for task in by_digest} == {first.id}
+
+    async def test_what_was_never_pushed(self, jobs: Jobs) -> None:
+        """No tasks, in no other repository either."""
+        await jobs.enqueue(push())
+        for repository, tag in ((REPOSITORY, "v2"), (OTHER, "v1"), (ELSEWHERE, "v1")):
+            assert await jobs.find(repository, Reference(tag=tag, digest=None)) == ()
+
+    async def test_superseded(self, jobs: Jobs) -> None:
+        """Only by a later push of the same tag; a push by digest never is."""
+        first, by_digest = await jobs.enqueue(push()), await jobs.enqueue(push(None))
+        for other in (push("v2"), push(repository=OTHER), push(None, digest=by_digest.digest)):
+            await jobs.enqueue(other)
+        assert not await jobs.superseded(first)
+        second = await jobs.enqueue(push())
+        assert await jobs.superseded(first)
+        assert not await jobs.superseded(second)
+        assert not await jobs.superseded(by_digest)
+
+    async def test_unfinished_tasks_and_counts(self, jobs: Jobs) -> None:
+        """Waiting, running and parked tasks, oldest first and no more than asked for; counts say it all."""
+        await jobs.enqueue(push("a"))
+        await finish(jobs, DONE, Outcome(State.PARKED, "no tar"))
+        await jobs.enqueue(push("b"))
+        await claim(jobs)
+        expected = [("a", Kind.UNPACK), ("b", Kind.REPLICATE), ("b", Kind.UNPACK)]
+        assert [(task.job.reference.tag, task.kind) for task in await jobs.unfinished(10)] == expected
+        assert len(await jobs.unfinished(2)) == 2
+        assert await jobs.counts() == {
+            (Kind.REPLICATE, State.DONE): 1,
+            (Kind.REPLICATE, State.RUNNING): 1,
+            (Kind.UNPACK, State.PARKED): 1,
+            (Kind.UNPACK, State.PENDING): 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("replicate", "unpack", "held"),
+    [
+        (State.PENDING, State.DONE, True),
+        (State.PARKED, State.DONE, True),
+        (State.PARKED, State.PARKED, True),
+        (State.DONE, State.PENDING, True),
+        (State.DONE, State.PARKED, False),
+        (State.DONE, State.DONE, False),
+        (State.DONE, State.SKIPPED, False),
+    ],
+)
+async def test_whose_lease_is_kept(jobs: Jobs, replicate: State, unpack: State, *, held: bool) -> None:
+    """Until it is upstream, parked or not, and until it is unpacked or cannot be."""
+    job = await jobs.enqueue(push())
+    assert await jobs.held() == [job]
+    await finish(jobs, Outcome(replicate, "?", EPOCH), Outcome(unpack, "?", EPOCH))
+    assert await jobs.held() == ([job] if held else [])
+
+
+@pytest.mark.parametrize(
+    ("age", "replicate", "forgotten"),
+    [
+        (WEEK + 1, State.DONE, True),
+        (WEEK - 1, State.DONE, False),
+        (WEEK + 1, State.PARKED, False),
+        (WEEK + 1, State.PENDING, False),
+    ],
+)
+async def test_what_is_forgotten(jobs: Jobs, age: float, replicate: State, *, forgotten: bool) -> None:
+    """A push that was replaced by a later one goes when it is finished and over a week older; its neighbours stay."""
+    old, neighbour = await jobs.enqueue(push(now=EPOCH - age)), await jobs.enqueue(push("v2", now=EPOCH - age))
+    await finish(jobs, Outcome(replicate, "?", EPOCH + 1), DONE)
+    await finish(jobs, DONE, DONE)
+    assert (await claim(jobs, now=EPOCH + 1)).job == old if replicate is State.PENDING else True
+    await jobs.enqueue(push())
+    await jobs.settle(await claim(jobs, Kind.UNPACK), DONE)
+    found = {job.digest: await jobs.find(REPOSITORY, Reference(None, job.digest)) for job in (old, neighbour)}
+    assert found[neighbour.digest]
+    assert (found[old.digest] == ()) is forgotten
+
+
+class TestFile:
+    async def test_running_is_pending_again_after_a_restart(self, path: Path) -> None:
+        """What an ended process was working on is there for the next, its failures still counted."""
+        async with Database(path) as database:
+            await JobsTable(database).enqueue(push())
+            await JobsTable(database).settle(await claim(JobsTable(database)), Outcome(State.PENDING, "503", EPOCH))
+            before = await claim(JobsTable(database))
+        async with Database(path) as database:
+            assert await claim(JobsTable(database)) == before
+
+    async def test_a_kill_takes_nothing_that_was_acknowledged(self, path: Path) -> None:
+        """A process that is killed the moment `enqueue` returned leaves the job, running tasks are pending again."""
+        code = """
+import asyncio, sys
+from pathlib import Path
+from mirror.core.jobs import Kind
+from mirror.journal.db import Database
+from mirror.journal.jobs import JobsTable
+from tests.contract.pushes import push
+
+async def main() -> None:
+    async with Database(Path(sys.argv[1])) as database:
+        job = await JobsTable(database).enqueue(push())
+        await JobsTable(database).claim(Kind.REPLICATE, job.created, 0)
+        print(job.digest, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            digest = await asyncio.to_thread(child.stdout.readline)
+            os.kill(child.pid, signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+        async with Database(path) as database:
+            counts = await JobsTable(database).counts()
+            assert (await claim(JobsTable(database))).job.digest == digest.strip()
+            assert counts == {(kind, State.PENDING): 1 for kind in Kind}
+
+    async def test_every_commit_is_synced(self, database: Database) -> None:
+        """WAL with FULL synchronisation: the promise behind a 201, where no test can cut the power."""
+
+        def pragmas(session: Session) -> list[object]:
+            names = ("journal_mode", "synchronous", "foreign_keys")
+            return [session._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+        assert await database.transact(pragmas) == ["wal", 2, 1]
+
+    async def test_work_that_raises_leaves_nothing(self, database: Database) -> None:
+        """Statements before the exception are rolled back, it comes out as it is, and the next transaction works."""
+        uploads = UploadsTable(database)
+
+        def work(session: Session) -> None:
+            session.rows("begin_upload", id="u1", registry="r", repository="p", touched=EPOCH)
+            raise LookupError("changed my mind")
+
+        with pytest.raises(LookupError, match="changed my mind"):
+            await database.transact(work)
+        assert await uploads.find("u1") is None
+        await uploads.begin(UploadRow("u1", REPOSITORY, EPOCH))
+        with pytest.raises(sqlite3.IntegrityError):
+            await uploads.begin(UploadRow("u1", REPOSITORY, EPOCH))
+        assert await uploads.find("u1") is not None
+
+    async def test_a_closed_journal_says_so(self, path: Path) -> None:
+        """A request that comes after the close is refused, not lost."""
+        database = Database(path)
+        with pytest.raises(JournalError, match="closed"):
+            await UploadsTable(database).find("u1")
+        async with database:
+            pass
+        with pytest.raises(JournalError, match="closed"):
+            await UploadsTable(database).find("u1")
+
+    @pytest.mark.parametrize("version", [2, -1, 2**31 - 1])
+    async def test_an_unknown_version_is_left_alone(self, path: Path, version: int) -> None:
+        """A journal of a later daemon is refused by its version, before anything is written."""
+        path.parent.mkdir()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        with pytest.raises(JournalError, match=f"version {version}"):
+            async with Database(path):
+                pass
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda data: b"this is no database" + data,
+            lambda data: data[: len(data) // 2],
+            lambda data: data[:4096] + b"\xff" * (len(data) - 4096),
+        ],
+        ids=["no database", "cut in half", "overwritten"],
+    )
+    async def test_a_damaged_file_is_refused(self, path: Path, damage: Callable[[bytes], bytes]) -> None:
+        """The start stops with words that name the file; it is not opened over, nor made anew."""
+        async with Database(path) as database:
+            for _ in range(50):
+                await JobsTable(database).enqueue(push())
+        damaged = damage(path.read_bytes())
+        path.write_bytes(damaged)
+        with pytest.raises(JournalError, match=f"{path.name} .*damaged"):
+            async with Database(path):
+                pass
+        assert path.read_bytes()[:4096] == damaged[:4096]
+
+    async def test_a_file_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        """A directory in its place is no damage, and is told apart from it."""
+        with pytest.raises(sqlite3.OperationalError):
+            async with Database(tmp_path):
+                pass

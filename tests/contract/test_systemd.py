@@ -1,0 +1,48 @@
+"""sd_notify(3) against a real datagram socket, in the place of systemd."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mirror.runtime.systemd import notify
+
+
+@contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    """A socket as systemd opens it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.settimeout(5)
+        yield listener
+
+
+def test_a_state_arrives(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Each call is one datagram, on the socket that the environment names."""
+    path = str(directory / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", path)
+    with listening(path) as systemd:
+        notify("READY=1")
+        notify("STOPPING=1")
+        assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"STOPPING=1"]
+
+
+def test_a_socket_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that begins with @ is in the abstract namespace."""
+    name = f"registry-mirror-{secrets.token_hex(8)}"
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+    with listening(f"\0{name}") as systemd:
+        notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    """Started by hand there is nobody to tell."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if address is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")
