@@ -3,9 +3,9 @@
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
 
@@ -102,8 +102,12 @@ class Upstream(_Section, frozen=True):
     ca_file: Path | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.username:
+        try:
+            url = URL(self.url)
+            usable = url.scheme in {"http", "https"} and url == url.origin()
+        except ValueError:
+            usable = False
+        if not usable:
             raise ValueError("url must be http(s)://host[:port] and no more")  # it is not shown: it may hold a password
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file go together")
@@ -142,7 +146,7 @@ def load(path: Path) -> Settings:
 
 
 def _path(kind: type, value: object) -> object:
-    """Paths are strings in TOML."""
+    """Paths, which TOML has no type for."""
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(kind)
+    raise TypeError(f"Expected a {kind.__name__} in quotes")

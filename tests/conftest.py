@@ -59,6 +59,7 @@ def daemon(directory: Path, containerd: Containerd, registry: Registry) -> Itera
     """The daemon with a fresh journal, between `containerd` and `registry`."""
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}) as daemon:
         yield daemon
+    assert not daemon.complaints()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,8 +13,10 @@ config_option = click.option(
     "--config",
     "path",
     type=click.Path(path_type=Path),
+    envvar="REGISTRY_MIRROR_CONFIG",
     default=DEFAULT_PATH,
     show_default=True,
+    show_envvar=True,
     help="The settings file.",
 )
 

@@ -234,7 +234,7 @@ class Jobs(Protocol):
         """
 
     async def next_due(self, kind: Kind) -> float | None:
-        """Unix time at which the next waiting task falls due."""
+        """Unix time at which the next task falls due, but for those that wait for another of their tag to end."""
 
     async def settle(self, task: Task, outcome: Outcome) -> None:
         """Write how an attempt ended."""
@@ -244,6 +244,9 @@ class Jobs(Protocol):
 
     async def held(self) -> list[Job]:
         """The jobs whose lease must be kept: not replicated yet, or still to be unpacked."""
+
+    async def needs_lease(self, job: Job) -> bool:
+        """Whether a job is among those of `held`."""
 
     async def find(self, repository: Repository, reference: Reference) -> tuple[Task, ...]:
         """The tasks of the newest job of this tag or digest; empty when there is none."""

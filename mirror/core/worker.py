@@ -52,12 +52,12 @@ class Worker:
 
     async def _next(self) -> Task:
         while True:
-            event = self._changed.arm()
-            task = await self._jobs.claim(self._kind, self._clock.now(), self._backoff.horizon)
+            event, now = self._changed.arm(), self._clock.now()
+            task = await self._jobs.claim(self._kind, now, self._backoff.horizon)
             if task is not None:
                 return task
             due = await self._jobs.next_due(self._kind)
-            await self._clock.wait(event, None if due is None else max(due - self._clock.now(), 0.05))
+            await self._clock.wait(event, None if due is None else max(due - now, 0.0))
 
     async def _carry_out(self, task: Task) -> None:
         try:
@@ -92,7 +92,7 @@ class Worker:
 
     async def _release(self, task: Task) -> None:
         """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
-        if task.job.id in {job.id for job in await self._jobs.held()}:
+        if await self._jobs.needs_lease(task.job):
             return
         try:
             await self._leases.delete(task.job.lease)

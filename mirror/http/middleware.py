@@ -12,6 +12,7 @@ from mirror.oci.errors import Problem, RegistryError
 
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
+_CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
 
 def request_log(clock: Clock) -> Middleware:
@@ -21,7 +22,7 @@ def request_log(clock: Clock) -> Middleware:
     async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = uuid.uuid4().hex
         began = clock.monotonic()
-        status = 499  # what a client that went away gets to see in the log
+        status = _CLIENT_GONE
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
                 response = await handler(request)
@@ -48,7 +49,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ConnectionError:
-        raise  # nobody is left to be told
+        return web.Response(status=_CLIENT_GONE)
     except Exception as error:  # noqa: BLE001 - the last one who can answer; `_refusal` logs what it does not know
         refusal = _refusal(error)
     return web.json_response(refusal.body(), status=refusal.problem.status, headers=refusal.headers)

@@ -1,13 +1,14 @@
 """The database: one connection on one thread, so that there is one writer and the event loop never waits for a disk."""
 
 import asyncio
+import fcntl
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 _Result = TypeVar("_Result")
 _Value = str | int | float | None
@@ -15,7 +16,7 @@ _VERSION = 1
 
 
 class JournalError(Exception):
-    """The journal cannot be used: it is damaged, or of a version that this daemon does not know."""
+    """The journal cannot be used: it is damaged, another daemon's, or of a version that this one does not know."""
 
 
 class Session:
@@ -47,15 +48,20 @@ class Database:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._statements = _named(resources.files(__package__).joinpath("queries.sql").read_text())
         self._connection: sqlite3.Connection | None = None
+        self._lock: IO[str] | None = None
 
     async def __aenter__(self) -> Self:
         """Open, check and recover the journal.
 
         Raises:
-            JournalError: it is damaged or of an unknown version.
+            JournalError: it is damaged, of an unknown version, or in use by another daemon.
             sqlite3.Error, OSError: it cannot be opened at all.
         """
-        await self._call(self._open)
+        try:
+            await self._call(self._open)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,6 +71,7 @@ class Database:
 
     async def transact(self, work: Callable[[Session], _Result]) -> _Result:
         """Run `work` in one transaction: all of it is on disk when this returns, or none of it ever is."""
+        self._opened()  # once it is closed, its thread takes nothing any more
         return await self._call(lambda: self._transact(work))
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
@@ -72,6 +79,18 @@ class Database:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self._path.with_name(f"{self._path.name}.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._connect()
+        except BlockingIOError as error:
+            raise JournalError(f"{self._path} is in use by another daemon") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise  # its subclasses speak of locks, permissions and full disks
+            raise JournalError(f"{self._path} is damaged: {error}") from error
+
+    def _connect(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         self._connection = connection
@@ -93,16 +112,21 @@ class Database:
             connection.executescript(f"BEGIN; {schema}; PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def _transact(self, work: Callable[[Session], _Result]) -> _Result:
-        connection = self._connection
-        if connection is None:
-            raise JournalError(f"{self._path} is closed")
+        connection = self._opened()
         with _Transaction(connection):
             return work(Session(connection, self._statements))
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise JournalError(f"{self._path} is closed")
+        return self._connection
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._lock is not None:
+            self._lock.close()
 
 
 class _Transaction:

@@ -40,7 +40,7 @@ class JobsTable:
         return _task(row) if row else None
 
     async def next_due(self, kind: Kind) -> float | None:
-        """Unix time at which the next waiting task falls due."""
+        """Unix time at which the next task falls due, but for those that wait for another of their tag to end."""
         row = await self._database.transact(lambda session: session.row("next_due", kind=kind))
         return row["due"] if row else None
 
@@ -78,6 +78,11 @@ class JobsTable:
         """The jobs whose lease must be kept."""
         rows = await self._database.transact(lambda session: session.rows("held_jobs"))
         return [_job(row) for row in rows]
+
+    async def needs_lease(self, job: Job) -> bool:
+        """Whether a job is among those of `held`."""
+        row = await self._database.transact(lambda session: session.row("needs_lease", job=job.id))
+        return row is not None
 
     async def find(self, repository: Repository, reference: Reference) -> tuple[Task, ...]:
         """The tasks of the newest job of this tag or digest."""

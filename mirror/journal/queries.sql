@@ -57,7 +57,14 @@ UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = (
 ) RETURNING job;
 
 -- name: next_due
-SELECT min(not_before) AS due FROM tasks WHERE kind = :kind AND state = 'pending';
+-- Not counting what waits for another push of its tag: that one's end is the moment to look again.
+SELECT min(t.not_before) AS due FROM tasks t JOIN jobs j ON j.id = t.job
+WHERE t.kind = :kind AND t.state = 'pending'
+AND NOT EXISTS (
+    SELECT 1 FROM tasks r JOIN jobs k ON k.id = r.job
+    WHERE r.kind = :kind AND r.state = 'running'
+    AND k.registry = j.registry AND k.repository = j.repository AND k.tag = j.tag
+);
 
 -- name: settle_task
 UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
@@ -80,11 +87,13 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = :job AND 
 SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND tag = :tag AND id > :job LIMIT 1;
 
 -- name: held_jobs
-SELECT j.* FROM jobs j WHERE EXISTS (
-    SELECT 1 FROM tasks t WHERE t.job = j.id AND (
-        t.state IN ('pending', 'running') OR (t.kind = 'replicate' AND t.state = 'parked')
-    )
+SELECT * FROM jobs WHERE id IN (
+    SELECT job FROM tasks WHERE state IN ('pending', 'running') OR (kind = 'replicate' AND state = 'parked')
 );
+
+-- name: needs_lease
+SELECT 1 FROM tasks WHERE job = :job
+AND (state IN ('pending', 'running') OR (kind = 'replicate' AND state = 'parked'));
 
 -- name: find_by_tag
 SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (

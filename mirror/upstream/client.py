@@ -41,10 +41,7 @@ class RegistryClient:
         url = self._transport.url(f"/v2/{repository.path}/blobs/uploads/")
         async with self._transport.request("POST", url) as answer:
             await require(answer)
-            location = answer.headers.get("Location")
-        if not location:
-            raise UpstreamError("answered an upload without a Location", transient=False)
-        return self._transport.url(location)
+            return self._transport.location(answer.headers.get("Location", ""))
 
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""

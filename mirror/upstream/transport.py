@@ -1,6 +1,7 @@
 """One connection pool per upstream, its credentials, and the one reading of its answers as errors."""
 
 import asyncio
+import base64
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -66,8 +67,19 @@ class Transport:
             await self._session.close()
 
     def url(self, path: str) -> URL:
-        """An address of the upstream, or what a `Location` of it means."""
+        """An address of the upstream."""
         return self._base.join(URL(path, encoded=True))
+
+    def location(self, text: str) -> URL:
+        """What a `Location` of the upstream means. Raises UpstreamError when it leads nowhere."""
+        try:
+            url = self.url(text)
+            usable = bool(text and url.host and url.port) and url.scheme in {"http", "https"}
+        except ValueError:
+            usable = False
+        if not usable:
+            raise UpstreamError("answered an upload without a usable Location", transient=False)
+        return url
 
     @asynccontextmanager
     async def request(
@@ -97,7 +109,7 @@ class Transport:
                 await _check(answer)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamError(f"{method} {_shown(url)}: {error or type(error).__name__}", transient=True) from error
+            raise UpstreamError(f"{method} {_shown(url)}: {_why(error)}", transient=True) from error
 
     async def send(self, method: str, url: URL, *, size: int, body: AsyncIterator[bytes]) -> None:
         """Send a streamed body of `size` bytes; a failure to read the body is raised as it is.
@@ -124,8 +136,8 @@ class Transport:
         """Credentials, for the upstream itself only: a `Location` may lead to a host that must not see them."""
         if self._credentials is None or url.origin() != self._base.origin():
             return {}
-        basic = aiohttp.BasicAuth(self._credentials.username, self._credentials.password, "utf-8")
-        return {"Authorization": basic.encode()}
+        login = f"{self._credentials.username}:{self._credentials.password}"
+        return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
 
 class _Source:
@@ -171,9 +183,20 @@ def _words(body: bytes) -> tuple[str, str]:
     try:
         first = json.loads(body)["errors"][0]
         code, message = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "", body.decode("utf-8", "replace").strip()
     return code, f"{code}: {message}"
+
+
+def _why(error: Exception) -> str:
+    """What an error says, without the whole URL that some of aiohttp's put into their texts."""
+    match error:
+        case aiohttp.ClientResponseError():
+            return error.message or type(error).__name__
+        case aiohttp.InvalidURL() | aiohttp.RedirectClientError():
+            return "redirected to an address that cannot be used"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -220,3 +220,10 @@ def test_the_journal_is_damaged(daemon: Daemon) -> None:
     connection.close()
     done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, "version 99" in done.stderr) == (1, True)
+
+
+def test_one_daemon_per_journal(daemon: Daemon) -> None:
+    """A second daemon on the same journal is turned away before it can touch anything of the first's."""
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, "in use by another daemon" in done.stderr) == (1, True)
+    assert daemon.status()

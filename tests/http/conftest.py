@@ -26,6 +26,7 @@ def daemon(scratch: Path, containerd: Containerd) -> Iterator[Daemon]:
         Daemon(directory / "daemon", containerd.address, {UPSTREAM: upstream.url, OTHER: upstream.url}) as daemon,
     ):
         yield daemon
+    assert not daemon.complaints()
 
 
 @pytest.fixture

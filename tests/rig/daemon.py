@@ -87,11 +87,14 @@ class Daemon(Process):
         if done.returncode:
             raise RuntimeError(f"waiting ended with {done.returncode}\n{done.stdout}{done.stderr}")
 
+    def complaints(self) -> list[str]:
+        """What must never be in its log: lines that no logger of ours wrote, errors of ours, unexpected crashes."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        alien = [line for line in lines if not line.startswith("{")]
+        return alien + [
+            line for line in lines if "Traceback" in line or '"http.failed"' in line or "internal error" in line
+        ]
+
     def log_lines(self) -> list[dict[str, Any]]:
         """Its log so far, over all its starts."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def peak_memory(self) -> int:
-        """The most resident memory it has had since it started, in bytes."""
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
-        return int(status["VmHWM"].removesuffix("kB")) * 1024

@@ -103,6 +103,11 @@ class Process(ABC):
         """Stop it and take away what would outlive it."""
         self.stop()
 
+    def peak_memory(self) -> int:
+        """The most resident memory it has had since it started, in bytes."""
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        return int(status["VmHWM"].removesuffix("kB")) * 1024
+
     def log_tail(self) -> str:
         """The last lines of its log, for people."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

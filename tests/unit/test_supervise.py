@@ -53,12 +53,15 @@ async def test_a_crash_ends_everything_at_once() -> None:
     async def crash() -> None:
         raise LookupError("crash")
 
-    with pytest.raises(ExceptionGroup) as raised:
+    async def daemon() -> None:
         async with background({"fine": forever, "broken": crash}):
             try:
                 await asyncio.Event().wait()
             finally:
                 left.append("body")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await daemon()
     assert [str(error) for error in raised.value.exceptions] == ["crash"]
     assert sorted(left) == ["body", "task"]
 
@@ -75,10 +78,13 @@ async def test_a_body_that_fails_ends_the_tasks() -> None:
         finally:
             left.append(True)
 
-    with pytest.raises(ExceptionGroup) as raised:
+    async def daemon() -> None:
         async with background({"fine": forever}):
             await inside.wait()
             raise OSError("address in use")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await daemon()
     assert raised.group_contains(OSError, match="address in use")
     assert left == [True]
 

@@ -22,10 +22,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     log = structlog.get_logger()
     with structlog.contextvars.bound_contextvars(request="r1"):
         log.info("push.acknowledged", image="app:v1")
-    try:
-        raise ValueError("bug")
-    except ValueError as error:
-        log.exception("task.failed", exc_info=error)
+    log.error("task.failed", exc_info=ValueError("bug"))
     output = capsys.readouterr()
     first, second = (json.loads(line) for line in output.err.splitlines())
     assert (first["event"], first["level"], first["image"], first["request"]) == (
@@ -51,7 +48,7 @@ def test_the_level_decides(capsys: pytest.CaptureFixture[str], level: str, event
 
 
 def test_auto_is_json_away_from_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """journald gets JSON without being asked to."""
+    """The system journal gets JSON without being asked to."""
     configure_logging("info", "auto")
     structlog.get_logger().info("daemon.ready")
     assert json.loads(capsys.readouterr().err)["event"] == "daemon.ready"

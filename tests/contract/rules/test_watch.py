@@ -1,0 +1,102 @@
+"""Waiting for an image, on a real journal."""
+
+import asyncio
+
+import pytest
+
+from mirror.core.jobs import Job, Kind, Outcome, State, Task
+from mirror.core.ports import Jobs
+from mirror.core.signal import Signal
+from mirror.core.watch import Watch
+from tests.contract.pushes import REPOSITORY, push
+from tests.unit.clock import EPOCH, ManualClock
+
+
+@pytest.fixture
+def watch(jobs: Jobs, clock: ManualClock, changed: Signal) -> Watch:
+    return Watch(jobs=jobs, clock=clock, changed=changed)
+
+
+def wait(watch: Watch, job: Job, seconds: float = 60) -> asyncio.Task[Task | None]:
+    """Begin to wait for a job's unpacking."""
+    return asyncio.create_task(watch.wait(REPOSITORY, job.reference, Kind.UNPACK, seconds))
+
+
+async def settle(jobs: Jobs, state: State) -> None:
+    """Carry out the oldest unpack task."""
+    task = await jobs.claim(Kind.UNPACK, EPOCH, 0)
+    assert task is not None
+    await jobs.settle(task, Outcome(state, "reason"))
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED])
+async def test_what_is_finished_is_told_at_once(watch: Watch, jobs: Jobs, state: State) -> None:
+    """Well or not: nobody waits for what will not change by itself."""
+    job = await jobs.enqueue(push())
+    await settle(jobs, state)
+    task = await wait(watch, job)
+    assert task is not None
+    assert (task.job, task.state, task.reason) == (job, state, "reason")
+
+
+async def test_a_change_ends_the_wait(watch: Watch, jobs: Jobs, clock: ManualClock, changed: Signal) -> None:
+    """A signal that changes nothing lets it wait on; the one after the last step ends it, with no time passed."""
+    waiting = wait(watch, await jobs.enqueue(push()))
+    await clock.until_asleep(60)
+    changed.fire()
+    await clock.until_asleep(60)
+    await settle(jobs, State.DONE)
+    changed.fire()
+    task = await waiting
+    assert task is not None
+    assert task.state is State.DONE
+    assert clock.now() == EPOCH
+
+
+async def test_time_is_up(watch: Watch, jobs: Jobs, clock: ManualClock) -> None:
+    """The task comes back as it stands; a jump of Unix time in between takes nothing from the limit."""
+    waiting = wait(watch, await jobs.enqueue(push()))
+    await clock.until_asleep(60)
+    clock.jump(3600)
+    clock.advance(59)
+    await clock.until_asleep(1)
+    clock.advance(1)
+    task = await waiting
+    assert task is not None
+    assert task.state is State.PENDING
+
+
+async def test_no_time_at_all(watch: Watch, jobs: Jobs) -> None:
+    """Zero seconds are a question of how it stands."""
+    task = await wait(watch, await jobs.enqueue(push()), seconds=0)
+    assert task is not None
+    assert task.state is State.PENDING
+
+
+async def test_what_was_never_pushed(watch: Watch, jobs: Jobs) -> None:
+    """There is nothing to wait for."""
+    await jobs.enqueue(push("v1"))
+    assert await watch.wait(REPOSITORY, push("v2").reference, Kind.UNPACK, 60) is None
+
+
+async def test_a_later_push_is_waited_for(watch: Watch, jobs: Jobs, clock: ManualClock, changed: Signal) -> None:
+    """Who waits for a tag gets what the tag means in the end."""
+    waiting = wait(watch, await jobs.enqueue(push()))
+    await clock.until_asleep(60)
+    newest = await jobs.enqueue(push())
+    await settle(jobs, State.DONE)
+    await settle(jobs, State.DONE)
+    changed.fire()
+    task = await waiting
+    assert task is not None
+    assert task.job == newest
+
+
+async def test_counts_name_every_state(watch: Watch, jobs: Jobs) -> None:
+    """Also the states that no task is in, so that a reader need not know them."""
+    await jobs.enqueue(push())
+    await settle(jobs, State.DONE)
+    counts = await watch.counts()
+    assert counts[Kind.REPLICATE] == {**dict.fromkeys(State, 0), State.PENDING: 1}
+    assert counts[Kind.UNPACK] == {**dict.fromkeys(State, 0), State.DONE: 1}
+    assert [task.kind for task in await watch.unfinished(10)] == [Kind.REPLICATE]

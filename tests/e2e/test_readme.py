@@ -1,0 +1,106 @@
+"""The README tells the truth: every command in it works as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import UPSTREAM
+from tests.rig import toml
+from tests.rig.containerd import Containerd
+from tests.rig.daemon import Daemon
+from tests.rig.images import build_image, busybox
+from tests.rig.until import until
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_every_link_leads_somewhere() -> None:
+    """The files that the README names exist."""
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_settings_are_valid(directory: Path) -> None:
+    """The settings that the README shows are accepted by the daemon."""
+    from mirror.config import load  # noqa: PLC0415 - the one test of this file that needs it
+
+    (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (directory / "config.toml").write_text(block)
+    assert load(directory / "config.toml").default_upstream == UPSTREAM
+
+
+def test_the_make_targets() -> None:
+    """`make demo` plays the demo, which leaves nothing behind; `make test` is what runs this."""
+    for command in [command for command in _commands() if command.startswith("make ")]:
+        plan = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert {"make demo": "tests.rig.demo", "make test": "pytest"}[command] in plan.stdout
+
+
+def test_the_demo() -> None:
+    """The demo ends well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.rig.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (done.returncode, "Nothing is left running" in done.stdout) == (0, True), done
+
+
+@pytest.fixture
+def environment(directory: Path, containerd: Containerd) -> dict[str, str]:
+    """The machine that the README's reader sits at: its tools, and where they find their state."""
+    storage = {"storage": {"driver": "vfs", "graphroot": f"{directory}/graph", "runroot": f"{directory}/run"}}
+    (directory / "storage.conf").write_text(toml.dump(storage))
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CONTAINERD_ADDRESS": containerd.address,
+        "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
+        "REGISTRY_MIRROR_CONFIG": str(directory / "daemon" / "config.toml"),
+    }
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_commands(directory: Path, containerd: Containerd, daemon: Daemon, environment: dict[str, str]) -> None:
+    """Every other command runs, in the README's order, with nothing changed but addresses and paths."""
+    build_image(directory / "my-app", [busybox(directory.name)])
+
+    image = _run("buildah pull --quiet oci:my-app:v1", directory, environment).strip()
+    _run(f"buildah tag {image} my-app", directory, environment)
+    here = {
+        "127.0.0.1:5000": daemon.host,
+        "ctr run": f"ctr run --runc-root {containerd.directory}/runc --fifo-dir {containerd.directory}/fifo",
+    }
+    for command in [command for command in _commands() if not command.startswith(("make ", "registry-mirror serve"))]:
+        for written, meant in here.items():
+            command = command.replace(written, meant)  # noqa: PLW2901 - step by step
+        printed = _run(command, directory, environment)
+        assert "ctr run" not in command or printed.strip() == directory.name
+
+
+def test_serve(directory: Path, containerd: Containerd) -> None:
+    """`registry-mirror serve --config` is how the rig starts every daemon, here by the name of the command."""
+    assert "registry-mirror serve --config /etc/registry-mirror/config.toml" in _commands()
+    daemon = Daemon(directory / "daemon", containerd.address, {UPSTREAM: "http://127.0.0.1:1"})
+    command = [str(Path(sys.executable).parent / "registry-mirror"), "serve", "--config", str(daemon.config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(daemon.is_ready, "it serves")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def _run(command: str, directory: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command.split(), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done
+    return done.stdout
