@@ -28,7 +28,7 @@ from mirror.core.replicate import Replicator
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
-from mirror.core.worker import Worker
+from mirror.core.worker import Attempt, Worker
 from mirror.http.admin import admin_application
 from mirror.http.routes import application
 from mirror.http.traffic import Traffic
@@ -146,33 +146,28 @@ def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: Manifest
 
 
 def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
-    replicator = Replicator(
-        content=rooms.content, jobs=rooms.jobs, upstreams=rooms.upstreams, at_once=settings.replication.blobs
-    )
-    return Worker(
-        Kind.REPLICATE,
-        replicator.attempt,
-        jobs=rooms.jobs,
-        leases=rooms.leases,
-        clock=rooms.clock,
-        random=rooms.random,
-        backoff=Backoff(settings.replication.backoff_first, settings.replication.backoff_max),
-        at_once=settings.replication.jobs,
-        changed=changed,
-    )
+    limits = settings.replication
+    replicator = Replicator(content=rooms.content, jobs=rooms.jobs, upstreams=rooms.upstreams, at_once=limits.blobs)
+    backoff = Backoff(limits.backoff_first, limits.backoff_max)
+    return _worker(Kind.REPLICATE, replicator.attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
 
 
 def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
     unpacker = Unpacker(content=rooms.content, snapshots=rooms.snapshots, platform=_this_machine())
+    at_once = settings.unpack.images
+    return _worker(Kind.UNPACK, unpacker.attempt, rooms, changed, backoff=_UNPACK_BACKOFF, at_once=at_once)
+
+
+def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, changed: Signal, *, backoff: Backoff, at_once: int) -> Worker:
     return Worker(
-        Kind.UNPACK,
-        unpacker.attempt,
+        kind,
+        attempt,
         jobs=rooms.jobs,
         leases=rooms.leases,
         clock=rooms.clock,
         random=rooms.random,
-        backoff=_UNPACK_BACKOFF,
-        at_once=settings.unpack.images,
+        backoff=backoff,
+        at_once=at_once,
         changed=changed,
     )
 

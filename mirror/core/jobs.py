@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError, UpstreamError
 from mirror.oci.errors import RegistryError
 from mirror.oci.names import Digest, Reference, Repository
-
-if TYPE_CHECKING:
-    from mirror.core.ports import Random
 
 _LONGEST_RETRY_AFTER = 3600.0
 
@@ -82,6 +79,13 @@ class Outcome:
     not_before: float = 0.0
 
 
+class Random(Protocol):
+    """Randomness, injected so that tests can choose it (`random.Random` fits)."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between `a` and `b`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait after failures, in seconds: doubling from `first` up to `longest`."""
@@ -94,13 +98,13 @@ class Backoff:
         """What no wait exceeds, in seconds: a task that is due later than that had its clock set back."""
         return max(self.longest, _LONGEST_RETRY_AFTER)
 
-    def delay(self, attempts: int, random: "Random") -> float:
+    def delay(self, attempts: int, random: Random) -> float:
         """Full jitter: anywhere between nothing and the whole delay, so that hosts do not come back in step."""
         doubled = self.first * 2.0 ** min(attempts, 32)
         return random.uniform(0.0, min(self.longest, doubled))
 
 
-def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: "Random") -> Outcome:
+def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: Random) -> Outcome:
     """What becomes of a task whose attempt failed with `error` after `attempts` earlier failures.
 
     Transient errors are retried for ever; an upstream's Retry-After, up to an hour, is a lower bound. Everything else

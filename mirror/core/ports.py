@@ -26,13 +26,6 @@ class Clock(Protocol):
         """Wait for an event, but no longer than `seconds` (None: without end)."""
 
 
-class Random(Protocol):
-    """Randomness, injected so that tests can choose it (`random.Random` fits)."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """A number between `a` and `b`."""
-
-
 # --- containerd ---------------------------------------------------------------------------------------------------
 
 

@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.jobs import Backoff, Job, Kind, Outcome, State, Task, decide
-from mirror.core.ports import Clock, Jobs, Leases, Random
+from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
+from mirror.core.ports import Clock, Jobs, Leases
 from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
+
+Attempt = Callable[[Task], Awaitable[Outcome]]
+"""The work of one kind of task, once."""
 
 
 class Worker:
@@ -23,7 +26,7 @@ class Worker:
     def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         kind: Kind,
-        attempt: Callable[[Task], Awaitable[Outcome]],
+        attempt: Attempt,
         *,
         jobs: Jobs,
         leases: Leases,
