@@ -18,19 +18,21 @@ from mirror.containerd.content import ContentStore
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
+from mirror.core.discover import Discovery
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
 from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
+from mirror.core.remove import Removal
 from mirror.core.replicate import Replicator
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
 from mirror.core.worker import Attempt, Worker
 from mirror.http.admin import admin_application
-from mirror.http.routes import application
+from mirror.http.routes import UseCases, application
 from mirror.http.traffic import Traffic
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
@@ -111,6 +113,7 @@ class Daemon:
             content=rooms.content,
             leases=rooms.leases,
             uploads=rooms.uploads,
+            grants=rooms.grants,
             clock=rooms.clock,
             new_id=_new_id,
             max_age=settings.uploads.max_age,
@@ -126,6 +129,8 @@ class Daemon:
             changed=changed,
         )
         self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
+        self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
+        self.removal = Removal(content=rooms.content, images=rooms.images, leases=rooms.leases, grants=rooms.grants)
         self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
         self.tasks = {
             "sweep": self.blob_push.sweep,
@@ -147,13 +152,19 @@ def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: Manifest
 
 def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
     limits = settings.replication
-    replicator = Replicator(content=rooms.content, jobs=rooms.jobs, upstreams=rooms.upstreams, at_once=limits.blobs)
+    replicator = Replicator(
+        content=rooms.content,
+        grants=rooms.grants,
+        jobs=rooms.jobs,
+        upstreams=rooms.upstreams,
+        at_once=limits.blobs,
+    )
     backoff = Backoff(limits.backoff_first, limits.backoff_max)
     return _worker(Kind.REPLICATE, replicator.attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
 
 
 def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
-    unpacker = Unpacker(content=rooms.content, snapshots=rooms.snapshots, platform=_this_machine())
+    unpacker = Unpacker(content=rooms.content, grants=rooms.grants, snapshots=rooms.snapshots, platform=_this_machine())
     at_once = settings.unpack.images
     return _worker(Kind.UNPACK, unpacker.attempt, rooms, changed, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
@@ -178,11 +189,16 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
     traffic = Traffic()
     admin = admin_application(watch=daemon.watch, registries=daemon.registries, clock=daemon.clock)
     public = application(
-        traffic=traffic,
-        blob_push=daemon.blob_push,
-        manifest_push=daemon.manifest_push,
-        pull=daemon.pull,
+        UseCases(
+            blob_push=daemon.blob_push,
+            manifest_push=daemon.manifest_push,
+            pull=daemon.pull,
+            discovery=daemon.discovery,
+            removal=daemon.removal,
+        ),
         registries=daemon.registries,
+        catalog=settings.http.catalog,
+        traffic=traffic,
         clock=daemon.clock,
     )
     async with _running(admin) as admin_runner, _running(public) as public_runner:

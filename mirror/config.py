@@ -23,9 +23,10 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Http(_Section, frozen=True):
-    """Where builders push to, as `host:port`."""
+    """Where builders push to, as `host:port`; whether whoever can may list all repositories."""
 
     listen: str = "127.0.0.1:5000"
+    catalog: bool = False
 
     def __post_init__(self) -> None:
         host, _, port = self.listen.rpartition(":")

@@ -44,9 +44,11 @@ class ContentStore:
         answer = await self._channel.attempt(self._stub.Info, request, unless=StatusCode.NOT_FOUND)
         return None if answer is None else answer.info.size
 
-    async def read(self, digest: Digest) -> AsyncIterator[bytes]:
+    async def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
         """See `Content.read`; closing the generator ends the call."""
-        call = self._stub.Read(pb.ReadContentRequest(digest=digest), metadata=self._channel.metadata())
+        call = self._stub.Read(
+            pb.ReadContentRequest(digest=digest, offset=offset, size=length), metadata=self._channel.metadata()
+        )
         try:
             while chunk := await self._next(call, digest):
                 yield chunk

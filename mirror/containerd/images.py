@@ -1,5 +1,8 @@
 """Image records: containerd's names for content, which are our tags."""
 
+import json
+import re
+
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
@@ -27,6 +30,16 @@ class ImageRecords:
         request = pb.GetImageRequest(name=name)
         answer = await self._channel.attempt(self._stub.Get, request, unless=StatusCode.NOT_FOUND)
         return None if answer is None else _read(answer.image)
+
+    async def list(self, prefix: str) -> list[Image]:
+        """See `Images.list`."""
+        pattern = json.dumps("^" + re.escape(prefix))  # a filter's value is quoted as a string of Go
+        answer = await self._channel.call(self._stub.List, pb.ListImagesRequest(filters=[f"name~={pattern}"]))
+        return [_read(image) for image in answer.images]
+
+    async def delete(self, name: str) -> None:
+        """See `Images.delete`."""
+        await self._channel.attempt(self._stub.Delete, pb.DeleteImageRequest(name=name), unless=StatusCode.NOT_FOUND)
 
     async def point(self, name: str, target: Descriptor) -> None:
         """See `Images.point`."""

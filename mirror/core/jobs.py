@@ -6,6 +6,7 @@ from typing import Protocol
 
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError, UpstreamError
 from mirror.oci.errors import RegistryError
+from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
 
 _LONGEST_RETRY_AFTER = 3600.0
@@ -30,7 +31,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time."""
+    """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
+
+    `subject` is the digest that it refers to, and `referrer` how it is listed there.
+    """
 
     repository: Repository
     reference: Reference
@@ -38,6 +42,8 @@ class NewJob:
     media_type: str
     lease: str
     now: float
+    subject: Digest | None = None
+    referrer: Descriptor | None = None
 
 
 @dataclass(frozen=True, slots=True)

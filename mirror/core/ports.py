@@ -62,8 +62,8 @@ class Content(Protocol):
     async def size(self, digest: Digest) -> int | None:
         """The size in bytes, None when the store does not hold it."""
 
-    def read(self, digest: Digest) -> AsyncIterator[bytes]:
-        """Stream the bytes of a blob; raises ContentMissingError."""
+    def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
+        """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError."""
 
     async def ingest(self, ref: str, lease: str) -> Ingest:
         """Open, or go on with, the ingest `ref` under `lease`."""
@@ -95,8 +95,14 @@ class Images(Protocol):
     async def get(self, name: str) -> Image | None:
         """The record of this name, None when there is none."""
 
+    async def list(self, prefix: str) -> list[Image]:
+        """The records whose names begin with `prefix`."""
+
     async def point(self, name: str, target: Descriptor) -> None:
         """Create the record or move it to `target`; labels that others put on it stay."""
+
+    async def delete(self, name: str) -> None:
+        """Remove a record; one that does not exist is no error. What nothing else refers to will be collected."""
 
 
 class Leases(Protocol):
@@ -208,6 +214,27 @@ class Grants(Protocol):
 
     async def media_type(self, repository: Repository, digest: Digest) -> str | None:
         """The media type of a manifest that the repository holds, None when it holds no such manifest."""
+
+    async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
+        """The repository holds this blob, and `lease` does until an image refers to it.
+
+        Returns the lease of an earlier grant of the same blob, which has nothing left to hold.
+        """
+
+    async def revoke(self, repository: Repository, digest: Digest) -> str | None:
+        """The repository does not hold this content any longer; returns the lease that held it since its upload."""
+
+    async def anywhere(self, registry: str, digest: Digest) -> bool:
+        """Whether any repository of a registry holds this content."""
+
+    async def exists(self, repository: Repository) -> bool:
+        """Whether the repository holds anything."""
+
+    async def repositories(self, registry: str, after: str, limit: int) -> list[str]:
+        """The first `limit` paths of repositories that hold anything, in ASCII order, from behind `after`."""
+
+    async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
+        """The manifests that the repository was given about `subject`, in the order in which they came."""
 
     async def settle(self, repository: Repository, digests: list[Digest]) -> list[str]:
         """The blobs are referenced now: forget, and return, the leases that held them since their upload."""

@@ -74,7 +74,16 @@ class ManifestPush:
     async def _acknowledge(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's."""
         lease = JOB_LEASES + self._new_id()
-        push = NewJob(repository, reference, manifest.digest, manifest.media_type, lease, self._clock.now())
+        push = NewJob(
+            repository,
+            reference,
+            manifest.digest,
+            manifest.media_type,
+            lease,
+            self._clock.now(),
+            subject=manifest.subject.digest if manifest.subject else None,
+            referrer=manifest.referrer if manifest.subject else None,
+        )
         self._in_flight.add(lease)
         try:
             await self._leases.create(lease)
@@ -120,6 +129,6 @@ class ManifestPush:
 
     async def _settle(self, repository: Repository, manifest: Manifest) -> None:
         """The image holds its blobs now: end the leases of their uploads, or let them run out if that fails."""
-        for lease in await self._grants.settle(repository, [blob.digest for blob in manifest.blobs]):
+        for lease in await self._grants.settle(repository, [child.digest for child in manifest.edges().values()]):
             with suppress(StoreUnavailableError):
                 await self._leases.delete(lease)

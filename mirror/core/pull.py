@@ -43,9 +43,9 @@ class Pull:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
         return Stored(digest, media_type, size)
 
-    def read(self, stored: Stored) -> AsyncIterator[bytes]:
-        """Stream what was found. Raises ContentMissingError when it has been collected since."""
-        return self._content.read(stored.digest)
+    def read(self, stored: Stored, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Stream a part of what was found. Raises ContentMissingError when it has been collected since."""
+        return self._content.read(stored.digest, offset, length)
 
     async def _tagged(self, repository: Repository, reference: Reference) -> Digest | None:
         image = await self._images.get(repository.image(reference))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from mirror.core.errors import DigestMismatchError, StoreUnavailableError
-from mirror.core.ports import Clock, Content, Ingest, Leases, UploadRow, Uploads
+from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
 from mirror.core.upload import Chunk, check_length, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
@@ -39,6 +39,7 @@ class BlobPush:
         content: Content,
         leases: Leases,
         uploads: Uploads,
+        grants: Grants,
         clock: Clock,
         new_id: Callable[[], str],
         max_age: float,
@@ -46,6 +47,7 @@ class BlobPush:
         self._content = content
         self._leases = leases
         self._uploads = uploads
+        self._grants = grants
         self._clock = clock
         self._new_id = new_id
         self._max_age = max_age
@@ -58,6 +60,28 @@ class BlobPush:
         await self._leases.create(_name(upload.id), seconds=self._max_age)
         await self._uploads.begin(upload)
         return upload
+
+    async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
+        """Give a repository a blob that another one of its registry holds: `source`, or any if that is None.
+
+        Returns False when there is none to give. Raises StoreUnavailableError.
+        """
+        if source is None:
+            held = await self._grants.anywhere(repository.registry, digest)
+        else:
+            held = digest in await self._grants.granted(source, [digest])
+        return held and await self._adopt(repository, digest)
+
+    async def _adopt(self, repository: Repository, digest: Digest) -> bool:
+        """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""
+        lease = _name(self._new_id())
+        await self._leases.create(lease, seconds=self._max_age)
+        await self._leases.hold(lease, digest)
+        there = await self._content.size(digest) is not None
+        replaced = await self._grants.grant(repository, digest, lease) if there else lease
+        if replaced:
+            await self._leases.delete(replaced)
+        return there
 
     async def append(self, repository: Repository, upload_id: str, chunk: Chunk) -> int:
         """Take a chunk; returns how many bytes the session holds now.

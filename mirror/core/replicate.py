@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mirror.core.concurrency import run_all
 from mirror.core.errors import UpstreamError
 from mirror.core.jobs import Job, Outcome, State, Task
-from mirror.core.ports import Content, Jobs, Upstream
+from mirror.core.ports import Content, Grants, Jobs, Upstream
 from mirror.core.pull import read_whole
 from mirror.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from mirror.oci.names import Digest, Repository
@@ -18,8 +18,11 @@ class Replicator:
     attempt after a crash is an attempt like any other.
     """
 
-    def __init__(self, *, content: Content, jobs: Jobs, upstreams: Mapping[str, Upstream], at_once: int) -> None:
+    def __init__(
+        self, *, content: Content, grants: Grants, jobs: Jobs, upstreams: Mapping[str, Upstream], at_once: int
+    ) -> None:
         self._content = content
+        self._grants = grants
         self._jobs = jobs
         self._upstreams = upstreams
         self._at_once = at_once
@@ -35,9 +38,9 @@ class Replicator:
         upstream = self._upstreams.get(job.repository.registry)
         if upstream is None:
             raise UpstreamError(f"registry {job.repository.registry} is not configured any more", transient=False)
-        manifests = await self._family(await self._load(job.digest, job.media_type))
-        blobs = {blob.digest: blob for manifest in manifests for blob in manifest.blobs}
-        await run_all((self._send_blob(upstream, job.repository, blob) for blob in blobs.values()), self._at_once)
+        manifests = await self._family(job.repository, await self._load(job.digest, job.media_type))
+        blobs = await self._blobs(job.repository, manifests)
+        await run_all((self._send_blob(upstream, job.repository, blob) for blob in blobs), self._at_once)
         for manifest in manifests:
             await self._send_manifest(upstream, job.repository, manifest)
         return await self._send_tag(upstream, job, manifests[-1])
@@ -45,15 +48,29 @@ class Replicator:
     async def _load(self, digest: Digest, media_type: str) -> Manifest:
         return parse_manifest(await read_whole(self._content, digest, MAX_MANIFEST), media_type)
 
-    async def _family(self, root: Manifest) -> list[Manifest]:
+    async def _family(self, repository: Repository, root: Manifest) -> list[Manifest]:
         """A manifest and all below it that are here, children before parents, each once."""
         family: dict[str, Manifest] = {}
         for child in root.manifests:
-            if await self._content.size(child.digest) is not None:
-                below = await self._family(await self._load(child.digest, child.media_type))
+            media_type = await self._grants.media_type(repository, child.digest)
+            if media_type is not None and await self._content.size(child.digest) is not None:
+                below = await self._family(repository, await self._load(child.digest, media_type))
                 family |= {manifest.digest: manifest for manifest in below}
         family[root.digest] = root
         return list(family.values())
+
+    async def _blobs(self, repository: Repository, manifests: list[Manifest]) -> list[Descriptor]:
+        """What the manifests name and is no manifest itself, each once: a build cache lists blobs in an index.
+
+        An index may name anything, so of its entries only those go upstream that the repository was given.
+        """
+        blobs = {blob.digest: blob for manifest in manifests for blob in manifest.blobs}
+        entries = {child.digest: child for manifest in manifests for child in manifest.manifests}
+        loose = entries.keys() - blobs.keys() - {manifest.digest for manifest in manifests}
+        for digest in await self._grants.granted(repository, list(loose)):
+            if await self._content.size(digest) is not None:
+                blobs[digest] = entries[digest]
+        return list(blobs.values())
 
     async def _send_blob(self, upstream: Upstream, repository: Repository, blob: Descriptor) -> None:
         if await upstream.has_blob(repository, blob):

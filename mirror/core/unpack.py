@@ -7,9 +7,17 @@ from weakref import WeakValueDictionary
 
 from mirror.core.errors import BadLayerError
 from mirror.core.jobs import Job, Outcome, State, Task
-from mirror.core.ports import Content, Extraction, Snapshots
+from mirror.core.ports import Content, Extraction, Grants, Snapshots
 from mirror.core.pull import read_whole
-from mirror.oci.manifest import MAX_MANIFEST, Manifest, Platform, chain_ids, parse_config, parse_manifest
+from mirror.oci.manifest import (
+    MAX_MANIFEST,
+    Manifest,
+    Platform,
+    chain_ids,
+    parse_config,
+    parse_manifest,
+)
+from mirror.oci.names import Repository
 
 
 class Unpacker:
@@ -18,8 +26,9 @@ class Unpacker:
     The job's lease keeps the snapshots alive until the image config refers to the topmost one.
     """
 
-    def __init__(self, *, content: Content, snapshots: Snapshots, platform: Platform) -> None:
+    def __init__(self, *, content: Content, grants: Grants, snapshots: Snapshots, platform: Platform) -> None:
         self._content = content
+        self._grants = grants
         self._snapshots = snapshots
         self._platform = platform
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -32,21 +41,23 @@ class Unpacker:
             StoreUnavailableError: it may be, later.
         """
         raw = await read_whole(self._content, task.job.digest, MAX_MANIFEST)
-        images = await self._runnable(parse_manifest(raw))
+        images = await self._runnable(task.job.repository, parse_manifest(raw, task.job.media_type))
         done = [await self._unpack(image, task.job) for image in images]
         if not any(done):
             return Outcome(State.SKIPPED, f"nothing here for {self._platform.os}/{self._platform.architecture}")
         return Outcome(State.DONE)
 
-    async def _runnable(self, manifest: Manifest) -> list[Manifest]:
-        """The images in a manifest: itself, or the present children of an index that say they fit this machine."""
+    async def _runnable(self, repository: Repository, manifest: Manifest) -> list[Manifest]:
+        """The images in a manifest: itself, or those of an index that are here and say they fit this machine."""
         if manifest.is_runnable:
             return [manifest]
-        children = [child for child in manifest.manifests if child.platform is None or self._fits(child.platform)]
-        present = [child for child in children if await self._content.size(child.digest) is not None]
         found: list[Manifest] = []
-        for child in present:
-            found += await self._runnable(parse_manifest(await read_whole(self._content, child.digest, MAX_MANIFEST)))
+        for child in manifest.manifests:
+            media_type = await self._grants.media_type(repository, child.digest)
+            fits = child.platform is None or self._fits(child.platform)
+            if media_type is not None and fits and await self._content.size(child.digest) is not None:
+                raw = await read_whole(self._content, child.digest, MAX_MANIFEST)
+                found += await self._runnable(repository, parse_manifest(raw, media_type))
         return found
 
     def _fits(self, platform: Platform) -> bool:

@@ -1,9 +1,12 @@
-"""`/v2/<name>/blobs/<digest>`: reading blobs."""
+"""`/v2/<name>/blobs/<digest>`: reading and deleting blobs."""
+
+from http import HTTPStatus
 
 from aiohttp import web
 
 from mirror.core.pull import Pull
 from mirror.core.registries import Registries
+from mirror.core.remove import Removal
 from mirror.http import target
 from mirror.http.content import respond
 
@@ -11,16 +14,23 @@ from mirror.http.content import respond
 class BlobHandlers:
     """The handlers of blobs."""
 
-    def __init__(self, pull: Pull, registries: Registries) -> None:
+    def __init__(self, pull: Pull, removal: Removal, registries: Registries) -> None:
         self._pull = pull
+        self._removal = removal
         self._registries = registries
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
-        return [web.get("/v2/{name:.+}/blobs/{digest:[^/]+}", self.get)]
+        path = "/v2/{name:.+}/blobs/{digest:[^/]+}"
+        return [web.get(path, self.get), web.delete(path, self.delete)]
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a blob, or for a HEAD its size (spec: end-2)."""
         repository = target.repository(request, self._registries)
         stored = await self._pull.blob(repository, target.digest(request))
         return await respond(request, self._pull, stored)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete a blob here (spec: end-10)."""
+        await self._removal.blob(target.repository(request, self._registries), target.digest(request))
+        return web.Response(status=HTTPStatus.ACCEPTED)

@@ -1,25 +1,72 @@
-"""Answering with stored content, the same way for blobs and manifests."""
+"""Answering with stored content, the same way for blobs and manifests: whole, in part, or "you have it already".
+
+Source: RFC 9110, "Range Requests" and "Conditional Requests".
+"""
+
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
 from mirror.core.errors import ContentMissingError, StoreUnavailableError
 from mirror.core.pull import Pull, Stored
+from mirror.oci.errors import Problem, RegistryError
 
 
 async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.StreamResponse:
-    """Send what was found, streamed; for a HEAD only what there is to know about it."""
-    response = web.StreamResponse(headers={"Docker-Content-Digest": stored.digest})
+    """Send what was found, streamed; for a HEAD only what there is to know about it.
+
+    Raises:
+        RegistryError: PART_INVALID when the Range asked for lies outside.
+    """
+    response = web.StreamResponse(headers={"Docker-Content-Digest": stored.digest, "Accept-Ranges": "bytes"})
+    response.etag = stored.digest
+    if _is_known(request, stored):
+        response.set_status(HTTPStatus.NOT_MODIFIED)
+        await response.prepare(request)
+        return response
+    part = _part(request, stored)
+    if part is not None:
+        response.set_status(HTTPStatus.PARTIAL_CONTENT)
+        response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{stored.size}"
+    part = range(stored.size) if part is None else part
     response.content_type = stored.media_type
-    response.content_length = stored.size
+    response.content_length = len(part)
     await response.prepare(request)
-    if request.method != hdrs.METH_HEAD:
-        try:
-            async for data in pull.read(stored):
-                await response.write(data)
-        except (StoreUnavailableError, ContentMissingError) as error:
-            # The status is long gone; only a broken connection can still say that the body is not whole.
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionAbortedError(str(error)) from error
+    if request.method != hdrs.METH_HEAD and part:
+        await _send(request, response, pull, stored, part)
     await response.write_eof()
     return response
+
+
+def _is_known(request: web.Request, stored: Stored) -> bool:
+    """Whether the client says that it has these very bytes."""
+    tags = request.if_none_match or ()
+    return any(tag.value in {stored.digest, "*"} for tag in tags)
+
+
+def _part(request: web.Request, stored: Stored) -> range | None:
+    """The part that is asked for, None for all: also when the header is malformed or asks for several parts."""
+    unless = request.headers.get(hdrs.IF_RANGE)
+    if unless is not None and unless != f'"{stored.digest}"':
+        return None
+    try:
+        asked = request.http_range
+    except ValueError:
+        return None
+    if asked.start is None and asked.stop is None:
+        return None
+    part = range(stored.size)[asked]
+    if not part:
+        raise RegistryError(Problem.PART_INVALID, headers={"Content-Range": f"bytes */{stored.size}"})
+    return part
+
+
+async def _send(request: web.Request, response: web.StreamResponse, pull: Pull, stored: Stored, part: range) -> None:
+    try:
+        async for data in pull.read(stored, part.start, len(part)):
+            await response.write(data)
+    except (StoreUnavailableError, ContentMissingError) as error:
+        # The status is long gone; only a broken connection can still say that the body is not whole.
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError(str(error)) from error

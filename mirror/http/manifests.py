@@ -1,4 +1,4 @@
-"""`/v2/<name>/manifests/<reference>`: pushing and reading manifests."""
+"""`/v2/<name>/manifests/<reference>`: pushing, reading and deleting manifests."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from aiohttp import web
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.registries import Registries
+from mirror.core.remove import Removal
 from mirror.http import target
 from mirror.http.content import respond
 from mirror.oci.errors import Problem, RegistryError
@@ -16,15 +17,16 @@ from mirror.oci.manifest import MAX_MANIFEST
 class ManifestHandlers:
     """The handlers of manifests."""
 
-    def __init__(self, push: ManifestPush, pull: Pull, registries: Registries) -> None:
+    def __init__(self, push: ManifestPush, pull: Pull, removal: Removal, registries: Registries) -> None:
         self._push = push
         self._pull = pull
+        self._removal = removal
         self._registries = registries
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
         path = "/v2/{name:.+}/manifests/{reference:[^/]+}"
-        return [web.get(path, self.get), web.put(path, self.put)]
+        return [web.get(path, self.get), web.put(path, self.put), web.delete(path, self.delete)]
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest as it was pushed, whatever `Accept` says (spec: end-3)."""
@@ -33,16 +35,28 @@ class ManifestHandlers:
         return await respond(request, self._pull, stored)
 
     async def put(self, request: web.Request) -> web.Response:
-        """Acknowledge an image: after this 201 it reaches the upstream (spec: end-7)."""
+        """Acknowledge an image: after this 201 it reaches the upstream (spec: end-7a, end-7b)."""
         repository = target.repository(request, self._registries)
-        reference = target.reference(request)
+        references = target.references(request)
         content_type = request.headers.get("Content-Type", "")
-        manifest = await self._push.put(repository, reference, content_type, await _body(request))
+        body = await _body(request)
+        for reference in references:
+            manifest = await self._push.put(repository, reference, content_type, body)
         headers = {
             "Location": target.location(request, f"/v2/{repository.path}/manifests/{manifest.digest}"),
             "Docker-Content-Digest": manifest.digest,
         }
+        if manifest.subject:
+            headers["OCI-Subject"] = manifest.subject.digest
+        if len(references) > 1:
+            headers["OCI-Tag"] = ", ".join(str(reference) for reference in references[1:])
         return web.Response(status=HTTPStatus.CREATED, headers=headers)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete a tag, or a manifest with its tags, here (spec: end-9)."""
+        repository = target.repository(request, self._registries)
+        await self._removal.manifest(repository, target.reference(request))
+        return web.Response(status=HTTPStatus.ACCEPTED)
 
 
 async def _body(request: web.Request) -> bytes:

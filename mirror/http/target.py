@@ -3,7 +3,10 @@
 from aiohttp import web
 
 from mirror.core.registries import Registries
-from mirror.oci.names import Digest, Reference, Repository, parse_digest, parse_path, parse_reference
+from mirror.oci.errors import Problem, RegistryError
+from mirror.oci.names import Digest, Reference, Repository, parse_digest, parse_path, parse_reference, parse_tag
+
+_MOST_TAGS = 100
 
 
 def repository(request: web.Request, registries: Registries) -> Repository:
@@ -20,6 +23,37 @@ def digest(request: web.Request) -> Digest:
 def reference(request: web.Request) -> Reference:
     """The tag or digest in the path. Raises RegistryError: DIGEST_INVALID, TAG_INVALID."""
     return parse_reference(request.match_info["reference"])
+
+
+def references(request: web.Request) -> list[Reference]:
+    """What a manifest is put under: the reference in the path and, where that is a digest, each `tag=` of the query.
+
+    Raises:
+        RegistryError: DIGEST_INVALID, TAG_INVALID, TOO_MANY_TAGS.
+    """
+    first = reference(request)
+    tags = request.query.getall("tag", []) if first.digest else []
+    if len(tags) > _MOST_TAGS:
+        raise RegistryError(Problem.TOO_MANY_TAGS, f"at most {_MOST_TAGS}")
+    return [first, *(parse_tag(tag) for tag in dict.fromkeys(tags))]
+
+
+def mount(request: web.Request) -> Digest:
+    """The blob that is to be mounted. Raises RegistryError: DIGEST_INVALID."""
+    return parse_digest(request.query.get("mount", ""))
+
+
+def source(request: web.Request, registry: str) -> Repository | None:
+    """The repository that a blob is to be mounted from, None for any. Raises RegistryError: NAME_INVALID."""
+    path = request.query.get("from")
+    return None if path is None else Repository(registry, parse_path(path))
+
+
+def check_algorithm(request: web.Request) -> None:
+    """Refuse an upload that announces another digest algorithm. Raises RegistryError: DIGEST_INVALID."""
+    algorithm = request.query.get("digest-algorithm", "sha256")
+    if algorithm != "sha256":
+        raise RegistryError(Problem.DIGEST_INVALID, f"algorithm {algorithm[:255]!r} is not supported, sha256 is")
 
 
 def location(request: web.Request, path: str) -> str:

@@ -10,6 +10,9 @@ from mirror.core.upload import Chunk, parse_content_range, progress
 from mirror.http import target
 from mirror.oci.names import Digest, Repository
 
+# Smaller chunks are taken too; each costs a round trip and a commit of the journal.
+_CHUNK_ADVICE = str(64 * 1024)
+
 
 class UploadHandlers:
     """The handlers of upload sessions."""
@@ -30,14 +33,23 @@ class UploadHandlers:
         ]
 
     async def post(self, request: web.Request) -> web.Response:
-        """Open a session; with `digest=` the body is the whole blob (spec: end-4a, end-4b)."""
+        """Open a session, or have a blob at once: from the body or another repository (spec: end-4a, b, c, end-11)."""
         repository = target.repository(request, self._registries)
+        target.check_algorithm(request)
         if "digest" in request.query:
             digest = target.digest(request)
             await self._push.push(repository, digest, _chunk(request))
             return _created(request, repository, digest)
+        if "mount" in request.query and await self._mount(request, repository):
+            return _created(request, repository, target.mount(request))
         upload = await self._push.begin(repository)
-        return _accepted(request, repository, upload.id, 0, HTTPStatus.ACCEPTED)
+        answer = _accepted(request, repository, upload.id, 0, HTTPStatus.ACCEPTED)
+        answer.headers["OCI-Chunk-Min-Length"] = _CHUNK_ADVICE
+        return answer
+
+    async def _mount(self, request: web.Request, repository: Repository) -> bool:
+        source = target.source(request, repository.registry)
+        return await self._push.mount(repository, target.mount(request), source)
 
     async def patch(self, request: web.Request) -> web.Response:
         """Take a chunk (spec: end-5)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Self, TypeVar
 
 _Result = TypeVar("_Result")
-_Value = str | int | float | None
+_Value = str | bytes | int | float | None
 _VERSION = 1
 
 

@@ -1,6 +1,9 @@
 """Which repository holds which content."""
 
+import msgspec
+
 from mirror.journal.db import Database, Session
+from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
 
 
@@ -23,6 +26,43 @@ class GrantsTable:
         row = await self._database.transact(lambda session: session.row("find_grant", **_key(repository, digest)))
         return row["media_type"] if row else None
 
+    async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
+        """Give a blob to a repository; returns the lease of an earlier grant of the same blob."""
+        return await self._database.transact(lambda session: grant_blob(session, repository, digest, lease))
+
+    async def revoke(self, repository: Repository, digest: Digest) -> str | None:
+        """Take content from a repository, and from the lists of referrers; returns the lease that held it."""
+
+        def work(session: Session) -> str | None:
+            session.rows("forget_referrer", **_key(repository, digest))
+            row = session.row("revoke_grant", **_key(repository, digest))
+            return row["lease"] if row else None
+
+        return await self._database.transact(work)
+
+    async def anywhere(self, registry: str, digest: Digest) -> bool:
+        """Whether any repository of a registry holds this content."""
+        query = {"registry": registry, "digest": digest}
+        return await self._database.transact(lambda session: bool(session.row("granted_anywhere", **query)))
+
+    async def exists(self, repository: Repository) -> bool:
+        """Whether the repository holds anything."""
+        query = {"registry": repository.registry, "repository": repository.path}
+        return await self._database.transact(lambda session: bool(session.row("any_grant", **query)))
+
+    async def repositories(self, registry: str, after: str, limit: int) -> list[str]:
+        """The first `limit` paths of repositories that hold anything, in ASCII order, from behind `after`."""
+        rows = await self._database.transact(
+            lambda session: session.rows("repositories", registry=registry, after=after, limit=limit)
+        )
+        return [row["repository"] for row in rows]
+
+    async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
+        """The manifests that the repository was given about `subject`, in the order in which they came."""
+        query = {"registry": repository.registry, "repository": repository.path, "subject": subject}
+        rows = await self._database.transact(lambda session: session.rows("find_referrers", **query))
+        return [msgspec.json.decode(row["descriptor"], type=Descriptor) for row in rows]
+
     async def settle(self, repository: Repository, digests: list[Digest]) -> list[str]:
         """Forget, and return, the leases that held the blobs since their upload."""
 
@@ -33,6 +73,13 @@ class GrantsTable:
             return [lease for lease in leases if lease]
 
         return await self._database.transact(work)
+
+
+def grant_blob(session: Session, repository: Repository, digest: Digest, lease: str) -> str | None:
+    """Give a blob to a repository; returns the lease that held it until now."""
+    earlier = held_since_upload(session, repository, digest)
+    session.rows("grant_blob", **_key(repository, digest), lease=lease)
+    return earlier
 
 
 def held_since_upload(session: Session, repository: Repository, digest: Digest) -> str | None:

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+import msgspec
+
 from mirror.core.jobs import Job, Kind, NewJob, Outcome, State, Task
 from mirror.journal.db import Database, Session
 from mirror.oci.names import Digest, Reference, Repository
@@ -23,6 +25,11 @@ class JobsTable:
                 "insert_job", **where, **what, tag=push.reference.tag, lease=push.lease, created=push.now
             )
             session.rows("grant_manifest", **where, **what)
+            if push.subject and push.referrer:
+                descriptor = msgspec.json.encode(push.referrer)
+                session.rows(
+                    "insert_referrer", **where, subject=push.subject, digest=push.digest, descriptor=descriptor
+                )
             for kind in Kind:
                 session.rows("insert_task", job=job_id, kind=kind)
             return Job(job_id, push.repository, push.reference, push.digest, push.media_type, push.lease, push.now)

@@ -33,6 +33,30 @@ ON CONFLICT DO UPDATE SET media_type = excluded.media_type;
 SELECT digest, media_type FROM grants
 WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
+-- name: revoke_grant
+DELETE FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest RETURNING lease;
+
+-- name: granted_anywhere
+SELECT 1 FROM grants WHERE registry = :registry AND digest = :digest LIMIT 1;
+
+-- name: any_grant
+SELECT 1 FROM grants WHERE registry = :registry AND repository = :repository LIMIT 1;
+
+-- name: repositories
+SELECT DISTINCT repository FROM grants WHERE registry = :registry AND repository > :after
+ORDER BY repository LIMIT :limit;
+
+-- name: insert_referrer
+INSERT INTO referrers (registry, repository, subject, digest, descriptor)
+VALUES (:registry, :repository, :subject, :digest, :descriptor) ON CONFLICT DO NOTHING;
+
+-- name: find_referrers
+SELECT descriptor FROM referrers WHERE registry = :registry AND repository = :repository AND subject = :subject
+ORDER BY rowid;
+
+-- name: forget_referrer
+DELETE FROM referrers WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
 -- name: settle_grant
 UPDATE grants SET lease = NULL WHERE registry = :registry AND repository = :repository AND digest = :digest;
 

@@ -10,6 +10,17 @@ CREATE TABLE grants (
     lease TEXT,
     PRIMARY KEY (registry, repository, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX grants_by_digest ON grants (registry, digest);
+
+-- Manifests that say something about another one, as they are listed there (JSON).
+CREATE TABLE referrers (
+    registry TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    descriptor BLOB NOT NULL,
+    PRIMARY KEY (registry, repository, subject, digest)
+) STRICT;
 
 -- Upload sessions. Their bytes are in the containerd ingest of the same id.
 CREATE TABLE uploads (

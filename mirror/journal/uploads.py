@@ -4,7 +4,7 @@ import sqlite3
 
 from mirror.core.ports import UploadRow
 from mirror.journal.db import Database, Session
-from mirror.journal.grants import held_since_upload
+from mirror.journal.grants import grant_blob
 from mirror.oci.names import Digest, Repository
 
 
@@ -43,11 +43,7 @@ class UploadsTable:
         """Grant the blob and end the session; returns the lease of an earlier upload of the same blob."""
 
         def work(session: Session) -> str | None:
-            repository = upload.repository
-            earlier = held_since_upload(session, repository, digest)
-            session.rows(
-                "grant_blob", registry=repository.registry, repository=repository.path, digest=digest, lease=lease
-            )
+            earlier = grant_blob(session, upload.repository, digest, lease)
             session.rows("end_upload", id=upload.id)
             return earlier
 

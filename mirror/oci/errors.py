@@ -1,6 +1,7 @@
 """The one table of what can go wrong at the wire: problem → status, OCI code, message.
 
-Source: OCI distribution-spec, "Error Codes". Nothing outside this module knows a status of a refusal.
+Source: OCI distribution-spec, "Error Codes"; a 4xx carries one of its codes and no other. Nothing outside this module
+knows the status of a refusal.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,12 @@ class Problem(Enum):
     )
     NAME_INVALID = (HTTPStatus.BAD_REQUEST, "NAME_INVALID", "repository name invalid")
     NAME_UNKNOWN = (HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "registry not configured here")
-    TAG_INVALID = (HTTPStatus.BAD_REQUEST, "TAG_INVALID", "tag invalid")
+    REPOSITORY_UNKNOWN = (HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", "repository unknown to this registry")
+    TAG_INVALID = (HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", "tag invalid")
+    TOO_MANY_TAGS = (HTTPStatus.REQUEST_URI_TOO_LONG, "UNSUPPORTED", "too many tags in one request")
+    PAGE_INVALID = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "n must be a whole number")
+    PART_INVALID = (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "no such part of the content")
+    DENIED = (HTTPStatus.FORBIDDEN, "DENIED", "not allowed by the settings of this registry")
     NOT_FOUND = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such endpoint")
     METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
     BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")

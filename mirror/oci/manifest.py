@@ -5,7 +5,7 @@ Source: OCI image-spec, "Image Manifest", "Image Index", "Image Configuration"; 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +25,9 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-_SUPPORTED = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST})
+IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
+_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
@@ -40,13 +42,15 @@ class Platform(msgspec.Struct, frozen=True):
     variant: str = ""
 
 
-class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A typed pointer to content: media type, digest and size in bytes."""
 
     digest: Digest
     size: int
     media_type: str = ""
     platform: Platform | None = None
+    artifact_type: str = ""
+    annotations: dict[str, str] | None = None
 
     @property
     def is_foreign(self) -> bool:
@@ -55,11 +59,26 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Document(msgspec.Struct, rename="camel"):
-    schema_version: int
+    """All that any kind of manifest refers to; `blobs` is the word of artifact manifests for layers."""
+
+    schema_version: int = 0
     media_type: str = ""
+    artifact_type: str = ""
     config: Descriptor | None = None
     layers: list[Descriptor] | None = None
+    blobs: list[Descriptor] | None = None
     manifests: list[Descriptor] | None = None
+    subject: Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+    def children(self) -> list[Descriptor]:
+        """Every descriptor, the subject included."""
+        single = [child for child in (self.config, self.subject) if child]
+        return [*single, *(self.layers or ()), *(self.blobs or ()), *(self.manifests or ())]
+
+
+class _Typed(msgspec.Struct, rename="camel"):
+    media_type: str = ""
 
 
 class _RootFS(msgspec.Struct):
@@ -83,19 +102,35 @@ class ImageConfig(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A parsed manifest beside its raw bytes; `config` is None for an index, `manifests` is empty for an image."""
+    """A parsed manifest beside its raw bytes.
+
+    An image has a config and layers, an index has `manifests`; artifacts of other kinds may have any of them, or
+    nothing that we know of. `subject` is the manifest that this one says something about.
+    """
 
     raw: bytes
     digest: Digest
     media_type: str
-    config: Descriptor | None
-    layers: tuple[Descriptor, ...]
-    manifests: tuple[Descriptor, ...]
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] = ()
+    manifests: tuple[Descriptor, ...] = ()
+    subject: Descriptor | None = None
+    artifact_type: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def descriptor(self) -> Descriptor:
         """The pointer by which others name this manifest."""
         return Descriptor(digest=self.digest, size=len(self.raw), media_type=self.media_type)
+
+    @property
+    def referrer(self) -> Descriptor:
+        """The pointer by which this manifest is listed among the referrers of its subject.
+
+        Source: distribution-spec, "Listing Referrers": an image without an artifact type has that of its config.
+        """
+        artifact_type = self.artifact_type or (self.config.media_type if self.config else "")
+        return msgspec.structs.replace(self.descriptor, artifact_type=artifact_type, annotations=self.annotations)
 
     @property
     def is_runnable(self) -> bool:
@@ -116,48 +151,69 @@ class Manifest:
 
 
 def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
-    """Read a manifest; `content_type` is the pushing client's header, empty when read back from the store.
+    """Read a manifest; `content_type` is the pushing client's header, or what is known from an earlier push.
+
+    No media type is refused but schema 1: of a kind that we do not know, we follow the references that we understand.
 
     Raises:
-        RegistryError: MANIFEST_TOO_LARGE; MANIFEST_INVALID when it is no JSON, of an unknown kind, at odds with its
-            Content-Type, or ambiguous (an image and an index at once).
+        RegistryError: MANIFEST_TOO_LARGE; MANIFEST_INVALID when it is no JSON object, at odds with its Content-Type,
+            ambiguous (an image and an index at once), or not what its media type promises.
     """
     if len(raw) > MAX_MANIFEST:
         raise RegistryError(Problem.MANIFEST_TOO_LARGE)
-    document = _decode(raw, _Document, "manifest")
-    media_type = _media_type(document, content_type.partition(";")[0].strip())
-    children = [*(document.layers or ()), *(document.manifests or ())]
-    children += [document.config] if document.config else []
-    for child in children:
+    content_type = content_type.partition(";")[0].strip()
+    document = _document(raw, content_type)
+    media_type = _media_type(document, content_type)
+    for child in document.children():
         _check(child)
     return Manifest(
         raw=raw,
         digest=digest_of(raw),
         media_type=media_type,
         config=document.config,
-        layers=tuple(document.layers or ()),
+        layers=(*(document.layers or ()), *(document.blobs or ())),
         manifests=tuple(document.manifests or ()),
+        subject=document.subject,
+        artifact_type=document.artifact_type,
+        annotations=document.annotations or {},
     )
+
+
+def _document(raw: bytes, content_type: str) -> _Document:
+    """Decode a manifest; one of an unknown kind may use our words for other things, and refers to nothing then."""
+    try:
+        return _decode(raw, _Document, "manifest")
+    except RegistryError:
+        media_type = _decode(raw, _Typed, "manifest").media_type or content_type
+        if not media_type or media_type in IMAGES | INDEXES:
+            raise
+        return _Document(media_type=media_type)
 
 
 def _media_type(document: _Document, content_type: str) -> str:
     """Settle the kind of a manifest, refusing what two readers could understand in two ways (CVE-2021-41190)."""
     is_index = document.manifests is not None
     is_image = document.config is not None or document.layers is not None
-    if document.schema_version != 2:  # noqa: PLR2004 - the only schema version that OCI and Docker still define
-        raise _invalid(f"schema version {document.schema_version} is not supported")
-    if is_index == is_image:
-        raise _invalid("neither an image nor an index")
-    if is_image and (document.config is None or document.layers is None):
-        raise _invalid("an image needs a config and layers")
+    if document.schema_version == 1 or content_type.startswith(_SCHEMA_1):
+        raise _invalid("schema 1 is not supported")
+    if is_index and is_image:
+        raise _invalid("an image and an index at once")
     if document.media_type and content_type and document.media_type != content_type:
         raise _invalid(f"Content-Type {content_type!r} but mediaType {document.media_type!r}")
     media_type = document.media_type or content_type or (OCI_INDEX if is_index else OCI_MANIFEST)
-    if media_type not in _SUPPORTED:
-        raise _invalid(f"media type {media_type!r} is not supported")
-    if is_index != (media_type in {OCI_INDEX, DOCKER_LIST}):
-        raise _invalid(f"content is no {media_type!r}")
+    if media_type in IMAGES | INDEXES:
+        _check_known(document, media_type)
     return media_type
+
+
+def _check_known(document: _Document, media_type: str) -> None:
+    """Hold the four well-known kinds to what they promise."""
+    if document.schema_version != 2:  # noqa: PLR2004 - the only schema version that OCI and Docker still define
+        raise _invalid(f"schema version {document.schema_version} is not supported")
+    if media_type in INDEXES and document.manifests is None:
+        raise _invalid("an index needs manifests")
+    if media_type in IMAGES and (document.config is None or document.layers is None):
+        raise _invalid("an image needs a config and layers")
 
 
 def _check(child: Descriptor) -> None:

@@ -80,8 +80,15 @@ def parse_reference(text: str) -> Reference:
     Raises:
         RegistryError: DIGEST_INVALID or TAG_INVALID.
     """
-    if ":" in text:
-        return Reference(tag=None, digest=parse_digest(text))
+    return Reference(tag=None, digest=parse_digest(text)) if ":" in text else parse_tag(text)
+
+
+def parse_tag(text: str) -> Reference:
+    """Check a tag.
+
+    Raises:
+        RegistryError: TAG_INVALID.
+    """
     if not _TAG.fullmatch(text):
         raise RegistryError(Problem.TAG_INVALID, f"{text[:_MAX_PATH]!r} is not a tag")
     return Reference(tag=text, digest=None)
@@ -100,7 +107,7 @@ def split_image(image: str, registries: frozenset[str], default: str) -> tuple[R
     registry, remainder = (first, rest) if slash and first in registries else (default, image)
     name, at, digest = remainder.partition("@")
     path, colon, tag = name.partition(":")
-    reference = parse_reference(tag if colon else "latest")
+    reference = parse_tag(tag if colon else "latest")
     if at:
         reference = Reference(tag=None, digest=parse_digest(digest))
     return Repository(registry, parse_path(path)), reference

@@ -18,13 +18,18 @@ OTHER = "other.example.com:5443"
 
 
 @pytest.fixture(scope="module")
-def daemon(scratch: Path, containerd: Containerd) -> Iterator[Daemon]:
+def upstream(scratch: Path) -> Iterator[Registry]:
+    """The upstream of both registries."""
+    with Registry(Path(tempfile.mkdtemp(dir=scratch))) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def daemon(scratch: Path, containerd: Containerd, upstream: Registry) -> Iterator[Daemon]:
     """A daemon with two upstreams; `registry.example.com` is the default."""
     directory = Path(tempfile.mkdtemp(dir=scratch))
-    with (
-        Registry(directory / "upstream") as upstream,
-        Daemon(directory / "daemon", containerd.address, {UPSTREAM: upstream.url, OTHER: upstream.url}) as daemon,
-    ):
+    upstreams = {UPSTREAM: upstream.url, OTHER: upstream.url}
+    with Daemon(directory / "daemon", containerd.address, upstreams) as daemon:
         yield daemon
     assert not daemon.complaints()
 

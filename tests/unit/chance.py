@@ -2,7 +2,7 @@
 
 
 class Most:
-    """Implements `mirror.core.ports.Random`; always takes the greatest number allowed."""
+    """Implements `mirror.core.jobs.Random`; always takes the greatest number allowed."""
 
     def uniform(self, a: float, b: float) -> float:
         """The greater of the two."""

@@ -76,7 +76,7 @@ def test_the_longest_names() -> None:
     assert parse_reference("t" * 128)
     with pytest.raises(RegistryError, match="NAME_INVALID"):
         parse_path("a" * 256)
-    with pytest.raises(RegistryError, match="TAG_INVALID"):
+    with pytest.raises(RegistryError, match="tag invalid"):
         parse_reference("t" * 129)
 
 
@@ -128,7 +128,7 @@ MALFORMED_TAGS = {
 @pytest.mark.parametrize("tag", MALFORMED_TAGS.values(), ids=MALFORMED_TAGS)
 def test_a_malformed_tag_is_refused(tag: str) -> None:
     """Nothing outside the grammar becomes a tag."""
-    with pytest.raises(RegistryError, match="TAG_INVALID"):
+    with pytest.raises(RegistryError, match="tag invalid"):
         parse_reference(tag)
 
 
