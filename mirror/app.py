@@ -27,6 +27,7 @@ from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.replicate import Replicator
+from mirror.core.retract import Retractor
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
@@ -130,13 +131,23 @@ class Daemon:
         )
         self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
-        self.removal = Removal(content=rooms.content, images=rooms.images, leases=rooms.leases, grants=rooms.grants)
+        self.removal = Removal(
+            content=rooms.content,
+            images=rooms.images,
+            leases=rooms.leases,
+            grants=rooms.grants,
+            jobs=rooms.jobs,
+            clock=rooms.clock,
+            changed=changed,
+            followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
+        )
         self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
             "replicate": _replication(settings, rooms, changed).run,
             "unpack": _unpacking(settings, rooms, changed).run,
+            "delete": _retraction(settings, rooms, changed).run,
         }
 
 
@@ -161,6 +172,13 @@ def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Wo
     )
     backoff = Backoff(limits.backoff_first, limits.backoff_max)
     return _worker(Kind.REPLICATE, replicator.attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
+
+
+def _retraction(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+    limits = settings.replication
+    backoff = Backoff(limits.backoff_first, limits.backoff_max)
+    attempt = Retractor(upstreams=rooms.upstreams).attempt
+    return _worker(Kind.DELETE, attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
 
 
 def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:

@@ -95,12 +95,16 @@ class Log(_Section, frozen=True):
 
 
 class Upstream(_Section, frozen=True):
-    """One central registry. The password is in a file of its own, so that this one can be read by anybody."""
+    """One central registry. The password is in a file of its own, so that this one can be read by anybody.
+
+    With `delete`, what is deleted here is deleted there too.
+    """
 
     url: str
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
+    delete: bool = False
 
     def __post_init__(self) -> None:
         try:

@@ -13,10 +13,16 @@ _LONGEST_RETRY_AFTER = 3600.0
 
 
 class Kind(StrEnum):
-    """What is to be done with an acknowledged manifest."""
+    """What is to be done with an acknowledged manifest, or its name."""
 
     REPLICATE = "replicate"
     UNPACK = "unpack"
+    DELETE = "delete"
+    """Of what was deleted here, where the upstream is to follow."""
+
+
+ON_PUSH = (Kind.REPLICATE, Kind.UNPACK)
+"""What there is to do for every push."""
 
 
 class State(StrEnum):
@@ -47,8 +53,22 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class NewDelete:
+    """A delete about to be acknowledged that the upstream is to follow; `now` is Unix time."""
+
+    repository: Repository
+    reference: Reference
+    digest: Digest
+    media_type: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """An acknowledged manifest on its way; a greater `id` was acknowledged later."""
+    """An acknowledged push or delete on its way; a greater `id` was acknowledged later.
+
+    `lease` holds what was pushed; it is empty for a delete, which holds nothing.
+    """
 
     id: int
     repository: Repository

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from mirror.core.jobs import Job, Kind, NewJob, Outcome, State, Task
+from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -165,6 +165,9 @@ class Upstream(Protocol):
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
 
+    async def delete_manifest(self, repository: Repository, reference: str) -> bool:
+        """Delete a tag or a manifest; False when there was none."""
+
     async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
         """Read a manifest back, None when the upstream has none."""
 
@@ -241,20 +244,24 @@ class Grants(Protocol):
 
 
 class Jobs(Protocol):
-    """Acknowledged manifests and the two tasks that each one brings: to be replicated, to be unpacked."""
+    """Acknowledged pushes and deletes, and the tasks that each one brings."""
 
     async def enqueue(self, push: NewJob) -> Job:
         """In one transaction: a job with its tasks, and the repository is granted the manifest."""
 
+    async def enqueue_delete(self, delete: NewDelete) -> Job:
+        """A job with the one task to delete upstream what was deleted here."""
+
     async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
         """Take the oldest due task; None when there is none.
 
-        Tasks of one tag are never claimed side by side, so that a later push cannot be overtaken by an earlier one.
+        Tasks of one tag are never claimed side by side, so that a later push cannot be overtaken by an earlier one;
+        a delete waits for the pushes of its manifest before it, and a push for the deletes before it.
         A task that waits longer than `horizon` seconds is due too: the clock has been set back.
         """
 
     async def next_due(self, kind: Kind) -> float | None:
-        """Unix time at which the next task falls due, but for those that wait for another of their tag to end."""
+        """Unix time at which the next task falls due, but for those that wait for another task to end."""
 
     async def settle(self, task: Task, outcome: Outcome) -> None:
         """Write how an attempt ended."""

@@ -1,6 +1,7 @@
-"""Deleting: a repository gives up a tag, a manifest or a blob, here and only here.
+"""Deleting: a repository gives up a tag, a manifest or a blob, here and, where the settings say so, upstream.
 
-What was acknowledged still reaches the upstream: a job holds its content by a lease of its own until it is there.
+What was acknowledged still reaches the upstream: a job holds its content by a lease of its own until it is there, and
+a delete upstream waits for it. Blobs are the upstream's own to collect.
 """
 
 from contextlib import suppress
@@ -8,7 +9,9 @@ from contextlib import suppress
 import structlog
 
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.ports import Content, Grants, Images, Leases
+from mirror.core.jobs import NewDelete
+from mirror.core.ports import Clock, Content, Grants, Image, Images, Jobs, Leases
+from mirror.core.signal import Signal
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -16,13 +19,31 @@ _log = structlog.get_logger(__name__)
 
 
 class Removal:
-    """The use cases of content management. The bytes themselves are containerd's to collect."""
+    """The use cases of content management. The bytes themselves are containerd's to collect.
 
-    def __init__(self, *, content: Content, images: Images, leases: Leases, grants: Grants) -> None:
+    `followed` names the registries whose upstream follows our deletes.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
+        self,
+        *,
+        content: Content,
+        images: Images,
+        leases: Leases,
+        grants: Grants,
+        jobs: Jobs,
+        clock: Clock,
+        changed: Signal,
+        followed: frozenset[str],
+    ) -> None:
         self._content = content
         self._images = images
         self._leases = leases
         self._grants = grants
+        self._jobs = jobs
+        self._clock = clock
+        self._changed = changed
+        self._followed = followed
 
     async def manifest(self, repository: Repository, reference: Reference) -> None:
         """Delete a tag, or a manifest with every tag that points to it.
@@ -30,16 +51,19 @@ class Removal:
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
         """
-        names = await self._names(repository, reference)
-        if reference.digest is not None:
-            if await self._grants.media_type(repository, reference.digest) is None:
-                raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
-            await self._revoke(repository, reference.digest)
-        elif not names:
+        images = await self._pointing(repository, reference)
+        digest = reference.digest or (images[0].target.digest if images else None)
+        media_type = digest and await self._grants.media_type(repository, digest)
+        if not digest or not media_type:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
-        for name in names:
-            await self._images.delete(name)
-            _log.info("image.deleted", image=name)
+        if repository.registry in self._followed:
+            await self._jobs.enqueue_delete(NewDelete(repository, reference, digest, media_type, self._clock.now()))
+        if reference.digest is not None:
+            await self._revoke(repository, digest)
+        for image in images:
+            await self._images.delete(image.name)
+        _log.info("manifest.deleted", repository=str(repository), reference=str(reference), digest=digest)
+        self._changed.fire()
 
     async def blob(self, repository: Repository, digest: Digest) -> None:
         """Delete a blob. Raises RegistryError: BLOB_UNKNOWN."""
@@ -47,17 +71,11 @@ class Removal:
             raise RegistryError(Problem.BLOB_UNKNOWN, digest)
         await self._revoke(repository, digest)
 
-    async def _names(self, repository: Repository, reference: Reference) -> list[str]:
-        """The image records that a reference stands for: one for a tag, all that point there for a digest."""
-        if reference.digest is None:
-            image = await self._images.get(repository.image(reference))
-            granted = image and await self._grants.granted(repository, [image.target.digest])
-            return [image.name] if image and granted else []
-        tags = await self._images.list(f"{repository}:")
-        return [
-            repository.image(reference),
-            *(image.name for image in tags if image.target.digest == reference.digest),
-        ]
+    async def _pointing(self, repository: Repository, reference: Reference) -> list[Image]:
+        """The image records that go with a reference: the tag's own, or all of those that point to a digest."""
+        named = await self._images.get(repository.image(reference))
+        tags = await self._images.list(f"{repository}:") if reference.digest else []
+        return [*([named] if named else []), *(tag for tag in tags if tag.target.digest == reference.digest)]
 
     async def _revoke(self, repository: Repository, digest: Digest) -> None:
         lease = await self._grants.revoke(repository, digest)

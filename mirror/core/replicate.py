@@ -35,9 +35,7 @@ class Replicator:
             ContentMissingError: its content is gone from here and not upstream either.
         """
         job = task.job
-        upstream = self._upstreams.get(job.repository.registry)
-        if upstream is None:
-            raise UpstreamError(f"registry {job.repository.registry} is not configured any more", transient=False)
+        upstream = find_upstream(self._upstreams, job)
         manifests = await self._family(job.repository, await self._load(job.digest, job.media_type))
         blobs = await self._blobs(job.repository, manifests)
         await run_all((self._send_blob(upstream, job.repository, blob) for blob in blobs), self._at_once)
@@ -98,3 +96,11 @@ class Replicator:
             return Outcome(State.DONE, "by digest only: the tag was pushed again")
         await upstream.put_manifest(job.repository, job.reference.tag, manifest.media_type, manifest.raw)
         return Outcome(State.DONE)
+
+
+def find_upstream(upstreams: Mapping[str, Upstream], job: Job) -> Upstream:
+    """The upstream of a job. Raises UpstreamError when its registry was taken out of the settings."""
+    registry = job.repository.registry
+    if registry not in upstreams:
+        raise UpstreamError(f"registry {registry} is not configured any more", transient=False)
+    return upstreams[registry]

@@ -90,12 +90,13 @@ class Worker:
 
     async def _hold_again(self, job: Job) -> None:
         """Make sure of the job's lease: that someone removed it may be why the last attempt failed."""
-        await self._leases.create(job.lease)
-        await self._leases.hold(job.lease, job.digest)
+        if job.lease:
+            await self._leases.create(job.lease)
+            await self._leases.hold(job.lease, job.digest)
 
     async def _release(self, task: Task) -> None:
         """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
-        if await self._jobs.needs_lease(task.job):
+        if not task.job.lease or await self._jobs.needs_lease(task.job):
             return
         try:
             await self._leases.delete(task.job.lease)

@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from mirror.core.jobs import Job, Kind, NewJob, Outcome, State, Task
+from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.journal.db import Database, Session
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -19,22 +19,18 @@ class JobsTable:
         """In one transaction: a job with its tasks, and the repository is granted the manifest."""
 
         def work(session: Session) -> Job:
-            where = {"registry": push.repository.registry, "repository": push.repository.path}
-            what = {"digest": push.digest, "media_type": push.media_type}
-            job_id = session.insert(
-                "insert_job", **where, **what, tag=push.reference.tag, lease=push.lease, created=push.now
-            )
-            session.rows("grant_manifest", **where, **what)
+            where = {"registry": push.repository.registry, "repository": push.repository.path, "digest": push.digest}
+            session.rows("grant_manifest", **where, media_type=push.media_type)
             if push.subject and push.referrer:
                 descriptor = msgspec.json.encode(push.referrer)
-                session.rows(
-                    "insert_referrer", **where, subject=push.subject, digest=push.digest, descriptor=descriptor
-                )
-            for kind in Kind:
-                session.rows("insert_task", job=job_id, kind=kind)
-            return Job(job_id, push.repository, push.reference, push.digest, push.media_type, push.lease, push.now)
+                session.rows("insert_referrer", **where, subject=push.subject, descriptor=descriptor)
+            return _insert(session, push, push.lease, ON_PUSH)
 
         return await self._database.transact(work)
+
+    async def enqueue_delete(self, delete: NewDelete) -> Job:
+        """A job with the one task to delete upstream what was deleted here."""
+        return await self._database.transact(lambda session: _insert(session, delete, "", (Kind.DELETE,)))
 
     async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
         """Take the oldest due task and mark it running."""
@@ -47,7 +43,7 @@ class JobsTable:
         return _task(row) if row else None
 
     async def next_due(self, kind: Kind) -> float | None:
-        """Unix time at which the next task falls due, but for those that wait for another of their tag to end."""
+        """Unix time at which the next task falls due, but for those that wait for another task to end."""
         row = await self._database.transact(lambda session: session.row("next_due", kind=kind))
         return row["due"] if row else None
 
@@ -107,6 +103,22 @@ class JobsTable:
         """How many tasks there are of each kind in each state."""
         rows = await self._database.transact(lambda session: session.rows("counts"))
         return {(Kind(row["kind"]), State(row["state"])): row["tasks"] for row in rows}
+
+
+def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
+    job_id = session.insert(
+        "insert_job",
+        registry=new.repository.registry,
+        repository=new.repository.path,
+        tag=new.reference.tag,
+        digest=new.digest,
+        media_type=new.media_type,
+        lease=lease,
+        created=new.now,
+    )
+    for kind in kinds:
+        session.rows("insert_task", job=job_id, kind=kind)
+    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now)
 
 
 def _task(row: sqlite3.Row) -> Task:

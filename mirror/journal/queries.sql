@@ -68,27 +68,13 @@ VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created);
 INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
 
 -- name: claim
--- Two tasks of one tag are never run side by side: the later push must also be the later one upstream.
 UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = (
-    SELECT t.job FROM tasks t JOIN jobs j ON j.id = t.job
-    WHERE t.kind = :kind AND t.state = 'pending' AND (t.not_before <= :now OR t.not_before > :now + :horizon)
-    AND NOT EXISTS (
-        SELECT 1 FROM tasks r JOIN jobs k ON k.id = r.job
-        WHERE r.kind = :kind AND r.state = 'running'
-        AND k.registry = j.registry AND k.repository = j.repository AND k.tag = j.tag
-    )
-    ORDER BY t.job LIMIT 1
+    SELECT job FROM ready WHERE kind = :kind AND (not_before <= :now OR not_before > :now + :horizon)
+    ORDER BY job LIMIT 1
 ) RETURNING job;
 
 -- name: next_due
--- Not counting what waits for another push of its tag: that one's end is the moment to look again.
-SELECT min(t.not_before) AS due FROM tasks t JOIN jobs j ON j.id = t.job
-WHERE t.kind = :kind AND t.state = 'pending'
-AND NOT EXISTS (
-    SELECT 1 FROM tasks r JOIN jobs k ON k.id = r.job
-    WHERE r.kind = :kind AND r.state = 'running'
-    AND k.registry = j.registry AND k.repository = j.repository AND k.tag = j.tag
-);
+SELECT min(not_before) AS due FROM ready WHERE kind = :kind;
 
 -- name: settle_task
 UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
@@ -111,7 +97,7 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = :job AND 
 SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND tag = :tag AND id > :job LIMIT 1;
 
 -- name: held_jobs
-SELECT * FROM jobs WHERE id IN (
+SELECT * FROM jobs WHERE lease <> '' AND id IN (
     SELECT job FROM tasks WHERE state IN ('pending', 'running') OR (kind = 'replicate' AND state = 'parked')
 );
 

@@ -30,7 +30,7 @@ CREATE TABLE uploads (
     touched REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Acknowledged manifests. AUTOINCREMENT: an id is never used again, so a greater one always means later.
+-- Acknowledged pushes and deletes; the lease of a delete is empty. AUTOINCREMENT: an id is never used again, so a greater one always means later.
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     registry TEXT NOT NULL,
@@ -47,7 +47,7 @@ CREATE INDEX jobs_by_digest ON jobs (registry, repository, digest);
 -- What is to be done for a job.
 CREATE TABLE tasks (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL CHECK (kind IN ('replicate', 'unpack')),
+    kind TEXT NOT NULL CHECK (kind IN ('replicate', 'unpack', 'delete')),
     state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'skipped', 'parked')),
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before REAL NOT NULL DEFAULT 0,
@@ -55,3 +55,20 @@ CREATE TABLE tasks (
     PRIMARY KEY (job, kind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_unfinished ON tasks (kind, state, job) WHERE state IN ('pending', 'running', 'parked');
+
+-- Waiting tasks that nothing stands in the way of but their time.
+CREATE VIEW ready AS SELECT t.job, t.kind, t.not_before FROM tasks t JOIN jobs j ON j.id = t.job
+WHERE t.state = 'pending'
+-- Two tasks of one tag are never run side by side: the later push must also be the later one upstream.
+AND NOT EXISTS (
+    SELECT 1 FROM tasks r JOIN jobs k ON k.id = r.job
+    WHERE r.kind = t.kind AND r.state = 'running'
+    AND k.registry = j.registry AND k.repository = j.repository AND k.tag = j.tag
+)
+-- A delete waits for the pushes before it, and a push for the deletes before it.
+AND NOT EXISTS (
+    SELECT 1 FROM tasks e JOIN jobs k ON k.id = e.job
+    WHERE (e.kind, t.kind) IN (VALUES ('replicate', 'delete'), ('delete', 'replicate'))
+    AND e.state IN ('pending', 'running') AND k.id < j.id
+    AND k.registry = j.registry AND k.repository = j.repository AND (k.tag = j.tag OR k.digest = j.digest)
+);

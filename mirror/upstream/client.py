@@ -49,6 +49,11 @@ class RegistryClient:
         async with self._transport.request("PUT", url, headers={"Content-Type": media_type}, body=raw) as answer:
             await require(answer)
 
+    async def delete_manifest(self, repository: Repository, reference: str) -> bool:
+        """Delete a tag or a manifest; False when there was none."""
+        async with self._transport.request("DELETE", self._manifest(repository, reference)) as answer:
+            return answer.status != HTTPStatus.NOT_FOUND
+
     async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
         """Read a manifest back, None when the upstream has none; what is longer than a manifest may be is cut."""
         url = self._manifest(repository, reference)

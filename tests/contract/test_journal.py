@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from mirror.core.jobs import Kind, Outcome, State, Task
+from mirror.core.jobs import ON_PUSH, Kind, NewDelete, Outcome, State, Task
 from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
 from mirror.journal.db import Database, JournalError, Session
 from mirror.journal.grants import GrantsTable
@@ -84,7 +84,7 @@ async def claim(jobs: Jobs, kind: Kind = Kind.REPLICATE, now: float = EPOCH) -> 
 
 async def finish(jobs: Jobs, *outcomes: Outcome) -> None:
     """Claim the oldest due task of each kind and settle it."""
-    for kind, outcome in zip(Kind, outcomes, strict=True):
+    for kind, outcome in zip(ON_PUSH, outcomes, strict=True):
         await jobs.settle(await claim(jobs, kind), outcome)
 
 
@@ -176,7 +176,7 @@ class TestEnqueue:
         assert (job.repository, job.reference, job.digest) == (new.repository, new.reference, new.digest)
         assert (job.media_type, job.lease, job.created) == (new.media_type, new.lease, new.now)
         assert await grants.media_type(REPOSITORY, new.digest) == OCI_MANIFEST
-        for kind in Kind:
+        for kind in ON_PUSH:
             assert await claim(jobs, kind) == Task(job, kind, State.RUNNING, 0, 0.0, "")
 
     async def test_ids_only_grow(self, jobs: Jobs, database: Database) -> None:
@@ -258,7 +258,7 @@ class TestFinding:
         """Both tasks of the newest job; an earlier one is still found by its digest."""
         first, second = await jobs.enqueue(push()), await jobs.enqueue(push())
         by_tag = await jobs.find(REPOSITORY, Reference(tag="v1", digest=None))
-        assert {(task.job.id, task.kind) for task in by_tag} == {(second.id, kind) for kind in Kind}
+        assert {(task.job.id, task.kind) for task in by_tag} == {(second.id, kind) for kind in ON_PUSH}
         by_digest = await jobs.find(REPOSITORY, Reference(tag=None, digest=first.digest))
         assert {task.job.id for task in by_digest} == {first.id}
 
@@ -359,7 +359,7 @@ class TestFile:
         async with Database(path) as database:
             counts = await JobsTable(database).counts()
             assert (await claim(JobsTable(database))).job.digest == digest.strip()
-            assert counts == {(kind, State.PENDING): 1 for kind in Kind}
+            assert counts == {(kind, State.PENDING): 1 for kind in ON_PUSH}
 
     async def test_every_commit_is_synced(self, database: Database) -> None:
         """WAL with FULL synchronisation: the promise behind a 201, where no test can cut the power."""
@@ -431,3 +431,21 @@ class TestFile:
         with pytest.raises(sqlite3.OperationalError):
             async with Database(tmp_path):
                 pass
+
+
+async def test_pushes_and_deletes_keep_their_order(jobs: Jobs) -> None:
+    """Of one manifest, pushes and deletes reach the upstream in the order in which they were acknowledged."""
+    first = await jobs.enqueue(push(digest=fresh_digest()))
+    again = push(digest=first.digest)
+    delete = await jobs.enqueue_delete(
+        NewDelete(REPOSITORY, first.reference, first.digest, first.media_type, again.now)
+    )
+    last = await jobs.enqueue(again)
+    assert await jobs.claim(Kind.DELETE, EPOCH, HORIZON) is None
+    assert await jobs.next_due(Kind.DELETE) is None
+    for job, kind in ((first, Kind.REPLICATE), (delete, Kind.DELETE), (last, Kind.REPLICATE)):
+        task = await claim(jobs, kind)
+        assert task.job == job
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+        await jobs.settle(task, DONE)
+    assert delete not in await jobs.held()

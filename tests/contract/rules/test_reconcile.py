@@ -7,7 +7,7 @@ import pytest
 
 from mirror.containerd.channel import Channel
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.jobs import Kind, Outcome, State
+from mirror.core.jobs import ON_PUSH, Outcome, State
 from mirror.core.ports import Jobs, Leases
 from mirror.core.publish import JOB_LEASES
 from mirror.core.reconcile import Reconciler
@@ -88,7 +88,7 @@ async def test_a_finished_jobs_lease_ends(rig: Rig, jobs: Jobs, leases: Leases) 
     new = push()
     await leases.create(new.lease)
     await jobs.enqueue(new)
-    for kind in Kind:
+    for kind in ON_PUSH:
         task = await jobs.claim(kind, EPOCH, 0)
         assert task is not None
         await jobs.settle(task, Outcome(State.DONE))
