@@ -4,8 +4,9 @@ import platform
 import random
 import ssl
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -142,13 +143,22 @@ class Daemon:
             followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
         )
         self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
+        wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
-            "replicate": _replication(settings, rooms, changed).run,
-            "unpack": _unpacking(settings, rooms, changed).run,
-            "delete": _retraction(settings, rooms, changed).run,
+            "replicate": _replication(settings, rooms, wiring).run,
+            "unpack": _unpacking(settings, rooms, wiring).run,
+            "delete": _retraction(settings, rooms, wiring).run,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """What the workers share with the pushes."""
+
+    changed: Signal
+    in_flight: Callable[[], frozenset[str]]
 
 
 def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
@@ -161,7 +171,7 @@ def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: Manifest
     )
 
 
-def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+def _replication(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
     limits = settings.replication
     replicator = Replicator(
         content=rooms.content,
@@ -171,23 +181,23 @@ def _replication(settings: config.Settings, rooms: Rooms, changed: Signal) -> Wo
         at_once=limits.blobs,
     )
     backoff = Backoff(limits.backoff_first, limits.backoff_max)
-    return _worker(Kind.REPLICATE, replicator.attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
+    return _worker(Kind.REPLICATE, replicator.attempt, rooms, wiring, backoff=backoff, at_once=limits.jobs)
 
 
-def _retraction(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+def _retraction(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
     limits = settings.replication
     backoff = Backoff(limits.backoff_first, limits.backoff_max)
     attempt = Retractor(upstreams=rooms.upstreams).attempt
-    return _worker(Kind.DELETE, attempt, rooms, changed, backoff=backoff, at_once=limits.jobs)
+    return _worker(Kind.DELETE, attempt, rooms, wiring, backoff=backoff, at_once=limits.jobs)
 
 
-def _unpacking(settings: config.Settings, rooms: Rooms, changed: Signal) -> Worker:
+def _unpacking(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
     unpacker = Unpacker(content=rooms.content, grants=rooms.grants, snapshots=rooms.snapshots, platform=_this_machine())
     at_once = settings.unpack.images
-    return _worker(Kind.UNPACK, unpacker.attempt, rooms, changed, backoff=_UNPACK_BACKOFF, at_once=at_once)
+    return _worker(Kind.UNPACK, unpacker.attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 
-def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, changed: Signal, *, backoff: Backoff, at_once: int) -> Worker:
+def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, wiring: _Wiring, *, backoff: Backoff, at_once: int) -> Worker:
     return Worker(
         kind,
         attempt,
@@ -197,7 +207,8 @@ def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, changed: Signal, *, back
         random=rooms.random,
         backoff=backoff,
         at_once=at_once,
-        changed=changed,
+        in_flight=wiring.in_flight,
+        changed=wiring.changed,
     )
 
 

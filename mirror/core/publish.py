@@ -52,7 +52,7 @@ class ManifestPush:
         self._in_flight: set[str] = set()
 
     def in_flight(self) -> frozenset[str]:
-        """The job leases of pushes that may not have reached the journal yet."""
+        """The leases of pushes that are not acknowledged yet: a job or the image record may still be missing."""
         return frozenset(self._in_flight)
 
     async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Manifest:
@@ -67,7 +67,6 @@ class ManifestPush:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
         job = await self._acknowledge(repository, reference, manifest)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
-        self._changed.fire()
         await self._settle(repository, manifest)
         return manifest
 
@@ -84,21 +83,23 @@ class ManifestPush:
             subject=manifest.subject.digest if manifest.subject else None,
             referrer=manifest.referrer if manifest.subject else None,
         )
+        job: Job | None = None
         self._in_flight.add(lease)
         try:
             await self._leases.create(lease)
             await self._store(repository, manifest, lease)
             async with self._acknowledging:
                 job = await self._jobs.enqueue(push)
-                self._in_flight.discard(lease)  # from here on it is the job's, even if the tag cannot be moved
                 await self._images.point(job.image, manifest.descriptor)
         except Exception:
-            # A cancelled push is left as it is: whether it reached the journal is for the reconciler to find out.
-            if lease in self._in_flight:
+            # From the journal on the lease is the job's, even if the tag cannot be moved. A cancelled push is left as
+            # it is: whether it reached the journal is for the reconciler to find out.
+            if job is None:
                 await self._leases.delete(lease)
             raise
         finally:
             self._in_flight.discard(lease)
+            self._changed.fire()
         return job
 
     async def _store(self, repository: Repository, manifest: Manifest, lease: str) -> None:

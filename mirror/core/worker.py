@@ -20,6 +20,7 @@ class Worker:
     """Carries out the tasks of one kind, several at once.
 
     `attempt` does the work and returns DONE or SKIPPED, or raises; what becomes of a failure is `decide`'s to say.
+    `in_flight` names the leases of pushes that are not acknowledged yet.
     Being killed at any point needs no special path: what was RUNNING is PENDING again when the journal is opened.
     """
 
@@ -34,6 +35,7 @@ class Worker:
         random: Random,
         backoff: Backoff,
         at_once: int,
+        in_flight: Callable[[], frozenset[str]],
         changed: Signal,
     ) -> None:
         self._kind = kind
@@ -44,6 +46,7 @@ class Worker:
         self._random = random
         self._backoff = backoff
         self._slots = asyncio.Semaphore(at_once)
+        self._in_flight = in_flight
         self._changed = changed
 
     async def run(self) -> None:
@@ -98,6 +101,8 @@ class Worker:
         """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
         if not task.job.lease or await self._jobs.needs_lease(task.job):
             return
+        while task.job.lease in self._in_flight():  # all done, before the image record that will hold it was made
+            await self._clock.wait(self._changed.arm(), None)
         try:
             await self._leases.delete(task.job.lease)
         except StoreUnavailableError as error:

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -31,6 +31,7 @@ class Rig:
     leases: Leases
     clock: ManualClock
     changed: Signal
+    in_flight: set[str] = field(default_factory=set)
 
     async def push(self, new: NewJob | None = None) -> Job:
         """A manifest is acknowledged: lease, job, signal."""
@@ -52,6 +53,7 @@ class Rig:
             random=Most(),
             backoff=BACKOFF,
             at_once=at_once,
+            in_flight=lambda: frozenset(self.in_flight),
             changed=self.changed,
         )
         running = asyncio.create_task(worker.run())
@@ -216,6 +218,23 @@ async def test_the_lease_ends_when_nothing_needs_it(rig: Rig) -> None:
     async with rig.working(succeed, at_once=1):
         await rig.until_ended(unpacked.lease)
     assert unpacking.lease in await rig.leases.list(JOB_LEASES)
+
+
+async def test_a_lease_outlives_a_push_that_is_not_acknowledged(rig: Rig) -> None:
+    """A job may be through before the image record of its push is made: until then only its lease holds the image."""
+    job = await rig.push()
+    unpacking = await rig.jobs.claim(Kind.UNPACK, EPOCH, 0)
+    assert unpacking is not None
+    await rig.jobs.settle(unpacking, DONE)
+    rig.in_flight.add(job.lease)
+    async with rig.working(succeed):
+        while await rig.jobs.needs_lease(job):
+            await rig.clock.until_asleep(math.inf)
+        for _ in range(20):  # each is a chance for a worker that does not wait
+            assert job.lease in await rig.leases.list(JOB_LEASES)
+        rig.in_flight.clear()
+        rig.changed.fire()
+        await rig.until_ended(job.lease)
 
 
 async def test_two_pushes_of_one_tag_are_never_side_by_side(rig: Rig) -> None:
