@@ -15,6 +15,8 @@ from mirror.oci.names import Digest, Repository
 
 _log = structlog.get_logger(__name__)
 _SWEEP_EVERY = 60.0
+# A lease cannot be prolonged, so it has to outlast a slow upload whose session is renewed by each of its requests.
+_SHORTEST_LEASE = 86400.0
 _CLOSE_IDLE_AFTER = 300.0
 
 
@@ -51,13 +53,14 @@ class BlobPush:
         self._clock = clock
         self._new_id = new_id
         self._max_age = max_age
+        self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
 
     async def begin(self, repository: Repository) -> UploadRow:
         """Start a session. Raises StoreUnavailableError."""
         upload = UploadRow(self._new_id(), repository, self._clock.now())
-        await self._leases.create(_name(upload.id), seconds=self._max_age)
+        await self._leases.create(_name(upload.id), seconds=self._lease_seconds)
         await self._uploads.begin(upload)
         return upload
 
@@ -75,7 +78,7 @@ class BlobPush:
     async def _adopt(self, repository: Repository, digest: Digest) -> bool:
         """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""
         lease = _name(self._new_id())
-        await self._leases.create(lease, seconds=self._max_age)
+        await self._leases.create(lease, seconds=self._lease_seconds)
         await self._leases.hold(lease, digest)
         there = await self._content.size(digest) is not None
         replaced = await self._grants.grant(repository, digest, lease) if there else lease
@@ -135,7 +138,7 @@ class BlobPush:
     async def sweep(self) -> None:
         """Close streams that nobody writes to and drop sessions past their age, for as long as the daemon runs."""
         while True:
-            await self._clock.sleep(_SWEEP_EVERY)
+            await self._clock.sleep(min(_SWEEP_EVERY, self._max_age / 2))
             await self._close_idle()
             try:
                 await self._drop_stale()

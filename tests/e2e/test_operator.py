@@ -227,3 +227,16 @@ def test_one_daemon_per_journal(daemon: Daemon) -> None:
     done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, "in use by another daemon" in done.stderr) == (1, True)
     assert daemon.status()
+
+
+def test_an_abandoned_upload_is_dropped(directory: Path, containerd: Containerd) -> None:
+    """A session that nobody used for longer than the settings allow is gone, with all it had in containerd."""
+    settings = {"uploads": {"max_age": 0.5}}
+    upstreams = {UPSTREAM: "http://127.0.0.1:1"}
+    with Daemon(directory / "daemon", containerd.address, upstreams, settings=settings) as daemon:
+        wire = Wire(daemon.url)
+        location = wire.begin("team/app")
+        assert wire.ask("PATCH", location, b"01234").status == 202
+        lease = next(lease for lease in containerd.leases() if location.rpartition("/")[2] in lease)
+        until(lambda: wire.ask("GET", location).code == "BLOB_UPLOAD_UNKNOWN", "the session is gone")
+        assert lease not in containerd.leases() | containerd.ingests()
