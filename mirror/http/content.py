@@ -3,6 +3,7 @@
 Source: RFC 9110, "Range Requests" and "Conditional Requests".
 """
 
+import re
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -10,6 +11,8 @@ from aiohttp import hdrs, web
 from mirror.core.errors import ContentMissingError, StoreUnavailableError
 from mirror.core.pull import Pull, Stored
 from mirror.oci.errors import Problem, RegistryError
+
+_RANGE = re.compile(r"bytes=(?!-$)(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
 async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.StreamResponse:
@@ -49,16 +52,20 @@ def _part(request: web.Request, stored: Stored) -> range | None:
     unless = request.headers.get(hdrs.IF_RANGE)
     if unless is not None and unless != f'"{stored.digest}"':
         return None
-    try:
-        asked = request.http_range
-    except ValueError:
+    match = _RANGE.fullmatch(request.headers.get(hdrs.RANGE, ""))
+    if request.method != hdrs.METH_GET or match is None:
         return None
-    if asked.start is None and asked.stop is None:
-        return None
-    part = range(stored.size)[asked]
+    part = _between(match[1], match[2], stored.size)
     if not part:
         raise RegistryError(Problem.PART_INVALID, headers={"Content-Range": f"bytes */{stored.size}"})
     return part
+
+
+def _between(first: str, last: str, size: int) -> range:
+    """The bytes from `first` to `last`, to the end without a `last`, and the `last` ones without a `first`."""
+    if not first:
+        return range(max(size - int(last), 0), size)
+    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 async def _send(request: web.Request, response: web.StreamResponse, pull: Pull, stored: Stored, part: range) -> None:

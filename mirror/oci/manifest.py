@@ -58,16 +58,20 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return self.media_type.startswith(_FOREIGN_LAYERS)
 
 
+# Unset and null differ: Go writes an empty list as null.
+_Descriptors = list[Descriptor] | None | msgspec.UnsetType
+
+
 class _Document(msgspec.Struct, rename="camel"):
     """All that any kind of manifest refers to; `blobs` is the word of artifact manifests for layers."""
 
     schema_version: int = 0
-    media_type: str = ""
-    artifact_type: str = ""
+    media_type: str | None = None
+    artifact_type: str | None = None
     config: Descriptor | None = None
-    layers: list[Descriptor] | None = None
-    blobs: list[Descriptor] | None = None
-    manifests: list[Descriptor] | None = None
+    layers: _Descriptors = msgspec.UNSET
+    blobs: _Descriptors = msgspec.UNSET
+    manifests: _Descriptors = msgspec.UNSET
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
@@ -78,7 +82,7 @@ class _Document(msgspec.Struct, rename="camel"):
 
 
 class _Typed(msgspec.Struct, rename="camel"):
-    media_type: str = ""
+    media_type: str | None = None
 
 
 class _RootFS(msgspec.Struct):
@@ -130,7 +134,9 @@ class Manifest:
         Source: distribution-spec, "Listing Referrers": an image without an artifact type has that of its config.
         """
         artifact_type = self.artifact_type or (self.config.media_type if self.config else "")
-        return msgspec.structs.replace(self.descriptor, artifact_type=artifact_type, annotations=self.annotations)
+        return msgspec.structs.replace(
+            self.descriptor, artifact_type=artifact_type, annotations=self.annotations or None
+        )
 
     @property
     def is_runnable(self) -> bool:
@@ -174,7 +180,7 @@ def parse_manifest(raw: bytes, content_type: str = "") -> Manifest:
         layers=(*(document.layers or ()), *(document.blobs or ())),
         manifests=tuple(document.manifests or ()),
         subject=document.subject,
-        artifact_type=document.artifact_type,
+        artifact_type=document.artifact_type or "",
         annotations=document.annotations or {},
     )
 
@@ -192,8 +198,8 @@ def _document(raw: bytes, content_type: str) -> _Document:
 
 def _media_type(document: _Document, content_type: str) -> str:
     """Settle the kind of a manifest, refusing what two readers could understand in two ways (CVE-2021-41190)."""
-    is_index = document.manifests is not None
-    is_image = document.config is not None or document.layers is not None
+    is_image = document.config is not None or isinstance(document.layers, list)
+    is_index = isinstance(document.manifests, list) or (document.manifests is None and not is_image)
     if document.schema_version == 1 or content_type.startswith(_SCHEMA_1):
         raise _invalid("schema 1 is not supported")
     if is_index and is_image:
@@ -210,9 +216,9 @@ def _check_known(document: _Document, media_type: str) -> None:
     """Hold the four well-known kinds to what they promise."""
     if document.schema_version != 2:  # noqa: PLR2004 - the only schema version that OCI and Docker still define
         raise _invalid(f"schema version {document.schema_version} is not supported")
-    if media_type in INDEXES and document.manifests is None:
+    if media_type in INDEXES and document.manifests is msgspec.UNSET:
         raise _invalid("an index needs manifests")
-    if media_type in IMAGES and (document.config is None or document.layers is None):
+    if media_type in IMAGES and (document.config is None or document.layers is msgspec.UNSET):
         raise _invalid("an image needs a config and layers")
 
 

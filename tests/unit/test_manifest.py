@@ -142,6 +142,14 @@ def test_what_can_be_run(config: str, *, runnable: bool) -> None:
     assert parse(image(config=child("config", config))).is_runnable is runnable
 
 
+def test_null_is_an_empty_list() -> None:
+    """Go writes a list without entries as null, and means no more by it."""
+    none = b"null"
+    assert parse_manifest(json.dumps(image(layers="?")).encode().replace(b'"?"', none)).layers == ()
+    assert parse_manifest(json.dumps(index(manifests="?")).encode().replace(b'"?"', none)).manifests == ()
+    assert parse_manifest(json.dumps(image(artifactType="?")).encode().replace(b'"?"', none)).artifact_type == ""
+
+
 def test_no_layers_are_fine() -> None:
     """An image with an empty list of layers is valid, and so is an index of nothing."""
     assert parse(image(layers=[])).layers == ()
