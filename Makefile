@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-all check bench clean
+.PHONY: help install demo run test test-all clients check bench clean
 
 CONFIG ?=
 PORT ?= 5000
@@ -7,6 +7,7 @@ PORT ?= 5000
 # Root's byte code would be in the user's way.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
 bin := .venv/bin
+testing := .run/debian-testing
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,6 +26,11 @@ test: install ## the suite, without what takes minutes
 
 test-all: install ## the whole suite
 	$(as_root) $(bin)/pytest
+
+clients: install ## the tests of real clients, on the newer versions in Debian testing
+	@.ci/install debootstrap
+	$(as_root) $(bin)/python -m tests.rig.debian $(testing)
+	$(as_root) env CLIENTS_ROOT=$(CURDIR)/$(testing) $(bin)/pytest tests/clients
 
 check: install ## lint, format, types, imports, dependencies
 	$(bin)/ruff check
