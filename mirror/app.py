@@ -227,6 +227,7 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
         ),
         registries=daemon.registries,
         catalog=settings.http.catalog,
+        idle=settings.http.idle,
         traffic=traffic,
         clock=daemon.clock,
     )

@@ -23,10 +23,14 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Http(_Section, frozen=True):
-    """Where builders push to, as `host:port`; whether whoever can may list all repositories."""
+    """Where builders push to, as `host:port`.
+
+    `catalog` lets whoever can reach it list all repositories; `idle` is how many seconds a client may send nothing.
+    """
 
     listen: str = "127.0.0.1:5000"
     catalog: bool = False
+    idle: Seconds = 60.0
 
     def __post_init__(self) -> None:
         host, _, port = self.listen.rpartition(":")

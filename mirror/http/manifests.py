@@ -9,19 +9,22 @@ from mirror.core.pull import Pull
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.http import target
+from mirror.http.body import BodyReader
 from mirror.http.content import respond
-from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import MAX_MANIFEST
 
 
 class ManifestHandlers:
     """The handlers of manifests."""
 
-    def __init__(self, push: ManifestPush, pull: Pull, removal: Removal, registries: Registries) -> None:
+    def __init__(
+        self, push: ManifestPush, pull: Pull, removal: Removal, registries: Registries, bodies: BodyReader
+    ) -> None:
         self._push = push
         self._pull = pull
         self._removal = removal
         self._registries = registries
+        self._bodies = bodies
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
@@ -39,7 +42,7 @@ class ManifestHandlers:
         repository = target.repository(request, self._registries)
         references = target.references(request)
         content_type = request.headers.get("Content-Type", "")
-        body = await _body(request)
+        body = await self._bodies.whole(request, MAX_MANIFEST)
         for reference in references:
             manifest = await self._push.put(repository, reference, content_type, body)
         headers = {
@@ -57,13 +60,3 @@ class ManifestHandlers:
         repository = target.repository(request, self._registries)
         await self._removal.manifest(repository, target.reference(request))
         return web.Response(status=HTTPStatus.ACCEPTED)
-
-
-async def _body(request: web.Request) -> bytes:
-    """The whole body, which must be small; read no further than it may be long."""
-    body = bytearray()
-    async for data in request.content.iter_any():
-        body += data
-        if len(body) > MAX_MANIFEST:
-            raise RegistryError(Problem.MANIFEST_TOO_LARGE)
-    return bytes(body)

@@ -13,6 +13,7 @@ from mirror.core.push import BlobPush
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.http.blobs import BlobHandlers
+from mirror.http.body import BodyReader
 from mirror.http.manifests import ManifestHandlers
 from mirror.http.middleware import errors, request_log
 from mirror.http.referrers import ReferrerHandlers
@@ -33,17 +34,21 @@ class UseCases:
 
 
 def application(
-    use: UseCases, *, registries: Registries, catalog: bool, traffic: Traffic, clock: Clock
+    use: UseCases, *, registries: Registries, catalog: bool, idle: float, traffic: Traffic, clock: Clock
 ) -> web.Application:
-    """Build the `/v2/` application; with `catalog` it lists the repositories to whoever asks."""
+    """Build the `/v2/` application.
+
+    With `catalog` it lists the repositories to whoever asks; `idle` is how many seconds a client may send nothing.
+    """
+    bodies = BodyReader(idle)
     app = web.Application(middlewares=[web.middleware(traffic), request_log(clock), errors])
     app.on_response_prepare.append(_namespace(registries))
     app.router.add_get("/v2/", _version)
     app.router.add_get("/v2", _version)
     app.router.add_routes(TagHandlers(use.discovery, registries, catalog=catalog).routes())
-    app.router.add_routes(UploadHandlers(use.blob_push, registries).routes())
+    app.router.add_routes(UploadHandlers(use.blob_push, registries, bodies).routes())
     app.router.add_routes(BlobHandlers(use.pull, use.removal, registries).routes())
-    app.router.add_routes(ManifestHandlers(use.manifest_push, use.pull, use.removal, registries).routes())
+    app.router.add_routes(ManifestHandlers(use.manifest_push, use.pull, use.removal, registries, bodies).routes())
     app.router.add_routes(ReferrerHandlers(use.discovery, registries).routes())
     return app
 

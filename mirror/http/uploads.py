@@ -8,6 +8,7 @@ from mirror.core.push import BlobPush
 from mirror.core.registries import Registries
 from mirror.core.upload import Chunk, parse_content_range, progress
 from mirror.http import target
+from mirror.http.body import BodyReader
 from mirror.oci.names import Digest, Repository
 
 # Smaller chunks are taken too; each costs a round trip and a commit of the journal.
@@ -17,9 +18,10 @@ _CHUNK_ADVICE = str(64 * 1024)
 class UploadHandlers:
     """The handlers of upload sessions."""
 
-    def __init__(self, push: BlobPush, registries: Registries) -> None:
+    def __init__(self, push: BlobPush, registries: Registries, bodies: BodyReader) -> None:
         self._push = push
         self._registries = registries
+        self._bodies = bodies
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
@@ -38,7 +40,7 @@ class UploadHandlers:
         target.check_algorithm(request)
         if "digest" in request.query:
             digest = target.digest(request)
-            await self._push.push(repository, digest, _chunk(request))
+            await self._push.push(repository, digest, self._chunk(request))
             return _created(request, repository, digest)
         if "mount" in request.query and await self._mount(request, repository):
             return _created(request, repository, target.mount(request))
@@ -54,14 +56,14 @@ class UploadHandlers:
     async def patch(self, request: web.Request) -> web.Response:
         """Take a chunk (spec: end-5)."""
         repository, upload = self._session(request)
-        offset = await self._push.append(repository, upload, _chunk(request))
+        offset = await self._push.append(repository, upload, self._chunk(request))
         return _accepted(request, repository, upload, offset, HTTPStatus.ACCEPTED)
 
     async def put(self, request: web.Request) -> web.Response:
         """Take the last chunk and make the bytes a blob (spec: end-6)."""
         repository, upload = self._session(request)
         digest = target.digest(request)
-        await self._push.finish(repository, upload, digest, _chunk(request))
+        await self._push.finish(repository, upload, digest, self._chunk(request))
         return _created(request, repository, digest)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -76,13 +78,12 @@ class UploadHandlers:
         await self._push.cancel(repository, upload)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
+    def _chunk(self, request: web.Request) -> Chunk:
+        start, length = parse_content_range(request.headers.get("Content-Range"), request.content_length)
+        return Chunk(self._bodies.stream(request), start, length)
+
     def _session(self, request: web.Request) -> tuple[Repository, str]:
         return target.repository(request, self._registries), request.match_info["upload"]
-
-
-def _chunk(request: web.Request) -> Chunk:
-    start, length = parse_content_range(request.headers.get("Content-Range"), request.content_length)
-    return Chunk(request.content.iter_any(), start, length)
 
 
 def _accepted(

@@ -22,6 +22,7 @@ class Problem(Enum):
         "chunk does not continue the upload",
     )
     DIGEST_INVALID = (HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", "digest does not match or is not supported")
+    CLIENT_STALLED = (HTTPStatus.REQUEST_TIMEOUT, "SIZE_INVALID", "the body stopped before its end")
     SIZE_INVALID = (HTTPStatus.BAD_REQUEST, "SIZE_INVALID", "length does not match the bytes sent")
     MANIFEST_UNKNOWN = (HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown to this repository")
     MANIFEST_INVALID = (HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid")

@@ -29,6 +29,7 @@ url = "http://localhost:5001/"
 [http]
 listen = "[::1]:5443"
 catalog = true
+idle = 5.0
 
 [admin]
 socket = "/tmp/admin.sock"
@@ -87,7 +88,7 @@ def test_every_section(file: Path) -> None:
     """Each key of the file arrives at its place, with its type, and differs from its default."""
     settings = read(file, EVERYTHING)
     expected: dict[str, dict[str, Any]] = {
-        "http": {"listen": "[::1]:5443", "catalog": True},
+        "http": {"listen": "[::1]:5443", "catalog": True, "idle": 5.0},
         "admin": {"socket": Path("/tmp/admin.sock")},  # noqa: S108 - never opened
         "containerd": {
             "address": Path("/tmp/containerd.sock"),  # noqa: S108 - never opened
