@@ -1,8 +1,8 @@
 """The table: what the distribution spec asks of a registry, in our words, and the test that proves each point.
 
 Source: OCI distribution-spec, its main branch of July 2026 (1.1 and what was added since), and RFC 9110 for the HTTP
-that the spec only points to. A row stands for one MUST, MUST NOT, SHOULD or SHOULD NOT. What the spec asks of clients alone is
-not here; what it asks of both sides, or of the shape of a message, is: the registry then takes what fits and refuses
+that the spec only points to. A row stands for one MUST, MUST NOT, SHOULD or SHOULD NOT. What it asks of clients alone
+is not here; what it asks of both sides, or of the shape of a message, is: the registry then takes what fits and refuses
 what does not. Every row says what is so, whatever its level. A row of level MAY is a choice that the spec leaves open
 and that we have made.
 """

@@ -1,4 +1,4 @@
-"""Pushes by real clients with ordinary command lines, each with a store of its own."""
+"""Pushes by real clients with ordinary command lines, for tests of something else; `client` is for those of clients."""
 
 import subprocess
 from collections.abc import Sequence
@@ -63,10 +63,13 @@ class Buildah:
     def load(self, layout: Layout) -> str:
         """Take an OCI image from its layout into the store; return its ID there.
 
+        The path given becomes the image's name, and the whole path may hold what a name may not.
+
         Raises:
             RuntimeError: with buildah's own words.
         """
-        return _run(["buildah", *self._store, "pull", "--quiet", f"oci:{layout.directory}:{layout.tag}"]).strip()
+        source = f"oci:{layout.directory.name}:{layout.tag}"
+        return _run(["buildah", *self._store, "pull", "--quiet", source], layout.directory.parent).strip()
 
     def pull(self, reference: str) -> str:
         """Pull `host:port/repository:tag` from a registry; return its ID in the store.
@@ -88,8 +91,16 @@ class Buildah:
         return digest.read_text().strip()
 
 
-def _run(command: Sequence[str]) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_PUSH)
+def _run(command: Sequence[str], directory: Path | None = None) -> str:
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PUSH,
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

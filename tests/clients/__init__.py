@@ -1,0 +1,1 @@
+"""Real clients, of this Debian or of another, against the running daemon."""

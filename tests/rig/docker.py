@@ -1,0 +1,113 @@
+"""A private dockerd with a containerd of its own, and the docker client with its two builders."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from tests.rig.client import OTHER_ARCHITECTURE, Client, Image, digest_in
+from tests.rig.images import ARCHITECTURE, Compression
+from tests.rig.process import Process
+from tests.rig.programs import Programs
+
+Builder = Literal["classic", "buildkit"]
+
+_CONTAINERFILE = b"""
+FROM scratch
+COPY busybox /bin/busybox
+COPY marker /marker
+CMD ["/bin/busybox", "cat", "/marker"]
+"""
+
+
+class Dockerd(Process):
+    """Debian's dockerd without any network; it sees no containerd of the host's, so it starts its own."""
+
+    name = "dockerd"
+
+    def __init__(self, programs: Programs) -> None:
+        super().__init__(programs.state)
+        self.programs = programs
+        self.address = f"unix://{self.directory}/docker.sock"
+        self._config = self.directory / "daemon.json"
+        self._config.write_text(json.dumps(self._settings()))
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "data-root": str(self.directory / "data"),
+            "exec-root": str(self.directory / "exec"),
+            "pidfile": str(self.directory / "dockerd.pid"),
+            "hosts": [self.address],
+            "storage-driver": "vfs",  # the one that works on any file system
+            "bridge": "none",
+            "iptables": False,
+            "ip-masq": False,
+            "insecure-registries": ["127.0.0.0/8"],
+            "log-level": "warn",
+        }
+
+    def command(self) -> list[str]:
+        """Start it on its own configuration."""
+        return self.programs.command("dockerd", "--config-file", str(self._config))
+
+    def is_ready(self) -> bool:
+        """Whether it answers to its client."""
+        try:
+            self.docker("version")
+        except RuntimeError:
+            return False
+        return True
+
+    def docker(self, *arguments: str, buildkit: bool = False) -> str:
+        """Run the docker client against it and return what it prints.
+
+        Raises:
+            RuntimeError: with docker's own words.
+        """
+        env = {"DOCKER_HOST": self.address, "DOCKER_BUILDKIT": str(int(buildkit))}
+        return self.programs.run("docker", *arguments, env=env)
+
+
+class Docker(Client):
+    """`docker build`, `docker push`, `docker pull`."""
+
+    program = "docker"
+
+    def __init__(self, dockerd: Dockerd, programs: Programs, builder: Builder) -> None:
+        super().__init__(programs)
+        self._dockerd = dockerd
+        self._builder = builder
+
+    def make(self, marker: str, compression: Compression = "gzip") -> Image:
+        """Build it."""
+        context = self.fresh()
+        context.mkdir()
+        busybox = Path("/bin/busybox").read_bytes()
+        for name, content in {"Dockerfile": _CONTAINERFILE, "busybox": busybox, "marker": marker.encode()}.items():
+            (context / name).write_bytes(content)
+        image = f"{self._builder}:{marker}"
+        self._dockerd.docker("build", "--tag", image, str(context), buildkit=self._builder == "buildkit")
+        return Image(image, compression)
+
+    def push(self, image: Image, reference: str) -> str:
+        """Push it under the name of the reference."""
+        self._dockerd.docker("tag", image.name, reference)
+        return digest_in(self._dockerd.docker("push", reference))
+
+    def pull(self, reference: str) -> str:
+        """Remove every image and what the builders keep, and pull."""
+        self._dockerd.docker("system", "prune", "--all", "--force")
+        return digest_in(self._dockerd.docker("pull", reference))
+
+    def copy(self, source: str, target: str) -> None:
+        """Push the pulled image under its other name."""
+        self.push(Image(source), target)
+
+    def push_index(self, marker: str, reference: str) -> str:
+        """Push two images, one of which passes for another platform's, and a list of both."""
+        parts = {platform: f"{reference}-{platform}" for platform in (ARCHITECTURE, OTHER_ARCHITECTURE)}
+        for platform, part in parts.items():
+            self.push(self.make(f"{marker}-{platform}"), part)
+        self._dockerd.docker("manifest", "create", "--insecure", reference, *parts.values())
+        other = ["--arch", OTHER_ARCHITECTURE, reference, parts[OTHER_ARCHITECTURE]]
+        self._dockerd.docker("manifest", "annotate", *other)
+        return digest_in(self._dockerd.docker("manifest", "push", "--insecure", reference))
