@@ -61,8 +61,6 @@ def _custom_fields(push: Pusher) -> None:
 def _attested_image(push: Pusher) -> None:
     unknown = b'{"os": "unknown", "architecture": "unknown", "rootfs": {"diff_ids": ["sha256:0"]}}'
     config = push.blob(OCI.config, unknown)
-        OCI.config, b'{"os": "unknown", "architecture": "unknown", "rootfs": {"diff_ids": ["sha256:0"]}}'
-    )
     statement = push.blob("application/vnd.in-toto+json", b"{}")
     attestation = push.manifest(OCI.manifest, config=config, layers=[statement])
     attestation["platform"] = {"os": "unknown", "architecture": "unknown"}
