@@ -1,13 +1,15 @@
 """Real clients push; the image runs from containerd without a pull, and is upstream byte for byte."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import UPSTREAM
 from tests.e2e.conftest import Parts, ours
-from tests.rig.clients import Buildah, skopeo_push
+from tests.rig.clients import skopeo_push
+from tests.rig.containers import Buildah
 from tests.rig.daemon import Daemon
 from tests.rig.images import (
     ARCHITECTURE,
@@ -21,6 +23,7 @@ from tests.rig.images import (
     build_index,
     busybox,
 )
+from tests.rig.programs import Programs
 from tests.rig.until import until
 
 KINDS: list[tuple[MediaName, Compression]] = [
@@ -50,10 +53,9 @@ def test_push_run_replicate_with_buildah(
     media: MediaName, compression: Compression, directory: Path, parts: Parts
 ) -> None:
     """The same image from buildah, which makes manifest and layers anew, in the kinds it is asked for."""
-    buildah = Buildah(directory / "buildah")
-    image = buildah.load(build_image(directory / "layout", _layers(directory, "gzip")))
-    kinds = ["--format", {"oci": "oci", "docker": "v2s2"}[media], "--compression-format", compression]
-    digest = buildah.push(image, f"{parts.daemon.host}/team/app:v1", *kinds)
+    buildah = Buildah(Programs(directory, directory / "buildah"))
+    image = replace(buildah.make(directory.name, compression), media=media)
+    digest = buildah.push(image, f"{parts.daemon.host}/team/app:v1")
     sent = json.loads(parts.containerd.content(digest))
     assert {layer["mediaType"] for layer in sent["layers"]} == {MEDIA[media].layer_type(compression)}
     _follow(parts, digest, marker=directory.name)
@@ -93,10 +95,3 @@ def test_pushed_again_nothing_is_uploaded(directory: Path, daemon: Daemon) -> No
         skopeo_push(layout, f"{daemon.host}/team/again:v1")
     requests = [line for line in daemon.log_lines() if line["event"] == "http.request"]
     assert len([line for line in requests if line["method"] == "POST"]) == len(layout.children)
-
-
-def test_an_image_can_be_pulled_back(directory: Path, daemon: Daemon) -> None:
-    """What was pushed can be pulled again from the daemon, whole: buildah checks every digest."""
-    layout = build_image(directory / "layout", [busybox(directory.name)])
-    skopeo_push(layout, f"{daemon.host}/team/pulled:v1")
-    Buildah(directory / "buildah").pull(f"{daemon.host}/team/pulled:v1")

@@ -8,7 +8,18 @@ from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
-from tests.rig.images import ARCHITECTURE, Compression, File, Layer, Layout, Platform, build_image, build_index, busybox
+from tests.rig.images import (
+    ARCHITECTURE,
+    Compression,
+    File,
+    Layer,
+    Layout,
+    MediaName,
+    Platform,
+    build_image,
+    build_index,
+    busybox,
+)
 from tests.rig.programs import Programs
 
 OTHER_ARCHITECTURE = "arm64" if ARCHITECTURE == "amd64" else "amd64"
@@ -16,10 +27,11 @@ OTHER_ARCHITECTURE = "arm64" if ARCHITECTURE == "amd64" else "amd64"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a client's store: the name it has there, and how its layers are to be packed."""
+    """An image in a client's store: the name it has there, and how it and its layers are to be packed."""
 
     name: str
     compression: Compression = "gzip"
+    media: MediaName = "oci"
 
 
 class Client(ABC):

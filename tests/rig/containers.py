@@ -1,9 +1,12 @@
 """skopeo, buildah and podman: three programs on one library, which keeps what it has in files."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tests.rig.client import Client, Image, image_layout, index_layout
-from tests.rig.images import Compression, Layout
+from tests.rig.images import Compression, Layout, MediaName
+
+_FORMATS: Mapping[MediaName, str] = {"oci": "oci", "docker": "v2s2"}
 
 
 class Skopeo(Client):
@@ -51,9 +54,19 @@ class Buildah(Client):
         layout = image_layout(self.fresh(), marker)
         return Image(self._run("pull", "--quiet", _source(layout)).strip(), compression)
 
+    def build(self, name: str, files: Mapping[str, bytes], containerfile: str) -> Image:
+        """Build an image from a Containerfile and the files beside it."""
+        context = self.fresh()
+        context.mkdir()
+        for path, content in {"Containerfile": containerfile.encode(), **files}.items():
+            (context / path).write_bytes(content)
+        self._run("build", "--isolation", "chroot", "--tag", name, str(context))
+        return Image(name)
+
     def push(self, image: Image, reference: str) -> str:
         """Push from the store."""
-        return self._push("push", "--compression-format", image.compression, image.name, f"docker://{reference}")
+        kinds = ["--format", _FORMATS[image.media], "--compression-format", image.compression]
+        return self._push("push", *kinds, image.name, f"docker://{reference}")
 
     def pull(self, reference: str) -> str:
         """Empty the store, pull, and look up the digest."""

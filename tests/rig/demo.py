@@ -16,9 +16,10 @@ from pathlib import Path
 
 import click
 
-from tests.rig.clients import Buildah
 from tests.rig.containerd import Containerd
+from tests.rig.containers import Buildah
 from tests.rig.daemon import Daemon
+from tests.rig.programs import Programs
 from tests.rig.registry import Registry
 
 _UPSTREAM = "registry.example.com"
@@ -52,7 +53,7 @@ class Demo:
         self.containerd = Containerd(directory / "containerd")
         self.upstream = Registry(directory / "upstream")
         self.daemon = Daemon(directory / "daemon", self.containerd.address, {_UPSTREAM: self.upstream.url})
-        self._buildah = Buildah(directory / "buildah")
+        self._buildah = Buildah(Programs(directory, directory / "buildah"))
         self._timeline = Timeline()
 
     def play(self) -> None:
@@ -81,9 +82,9 @@ class Demo:
     def _push(self, greeting: str) -> str:
         files = {"busybox": Path("/bin/busybox").read_bytes(), "greeting": greeting.encode()}
         with self._timeline.step("buildah build, FROM scratch"):
-            self._buildah.build("demo", files, _CONTAINERFILE)
+            image = self._buildah.build("demo", files, _CONTAINERFILE)
         with self._timeline.step(f"buildah push {self.daemon.host}/demo:v1"):
-            return self._buildah.push("demo", f"{self.daemon.host}/demo:v1")
+            return self._buildah.push(image, f"{self.daemon.host}/demo:v1")
 
     def _compare(self, name: str, digest: str) -> None:
         stored = self.upstream.manifest("demo", "v1")
