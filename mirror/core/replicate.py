@@ -93,7 +93,7 @@ class Replicator:
         if job.reference.tag is None:
             return Outcome(State.DONE)
         if await self._jobs.superseded(job):
-            return Outcome(State.DONE, "by digest only: the tag was pushed again")
+            return Outcome(State.DONE, "by digest only: the tag has moved on")
         await upstream.put_manifest(job.repository, job.reference.tag, manifest.media_type, manifest.raw)
         return Outcome(State.DONE)
 
