@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import structlog
+
 from mirror.core.concurrency import run_all
 from mirror.core.errors import UpstreamError
 from mirror.core.jobs import Job, Outcome, State, Task
@@ -9,6 +11,8 @@ from mirror.core.ports import Content, Grants, Jobs, Upstream
 from mirror.core.pull import read_whole
 from mirror.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from mirror.oci.names import Digest, Repository
+
+_log = structlog.get_logger(__name__)
 
 
 class Replicator:
@@ -72,21 +76,25 @@ class Replicator:
 
     async def _send_blob(self, upstream: Upstream, repository: Repository, blob: Descriptor) -> None:
         if await upstream.has_blob(repository, blob):
+            _log.info("blob.found", blob=blob.digest)
             return
         if blob.is_foreign and await self._content.size(blob.digest) is None:
             return
         await upstream.upload_blob(repository, blob, self._content.read(blob.digest))
         if not await upstream.has_blob(repository, blob):
             raise UpstreamError(f"accepted {blob.digest} but does not have it", transient=True)
+        _log.info("blob.sent", blob=blob.digest, size=blob.size)
 
     async def _send_manifest(self, upstream: Upstream, repository: Repository, manifest: Manifest) -> None:
         """Put a manifest by digest, and believe that it is there only when the same bytes come back."""
         ask = (repository, manifest.digest, manifest.media_type)
         if await upstream.get_manifest(*ask) == manifest.raw:
+            _log.info("manifest.found", manifest=manifest.digest)
             return
         await upstream.put_manifest(*ask, manifest.raw)
         if await upstream.get_manifest(*ask) != manifest.raw:
             raise UpstreamError(f"accepted manifest {manifest.digest} but does not have it", transient=True)
+        _log.info("manifest.sent", manifest=manifest.digest)
 
     async def _send_tag(self, upstream: Upstream, job: Job, manifest: Manifest) -> Outcome:
         """Move the upstream's tag, unless a later push of it exists: that one will, or already did."""
@@ -95,6 +103,7 @@ class Replicator:
         if await self._jobs.superseded(job):
             return Outcome(State.DONE, "by digest only: the tag has moved on")
         await upstream.put_manifest(job.repository, job.reference.tag, manifest.media_type, manifest.raw)
+        _log.info("tag.sent", tag=job.reference.tag)
         return Outcome(State.DONE)
 
 

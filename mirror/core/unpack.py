@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
+import structlog
+
 from mirror.core.errors import BadLayerError
 from mirror.core.jobs import Job, Outcome, State, Task
 from mirror.core.ports import Content, Extraction, Grants, Snapshots
@@ -18,6 +20,8 @@ from mirror.oci.manifest import (
     parse_manifest,
 )
 from mirror.oci.names import Repository
+
+_log = structlog.get_logger(__name__)
 
 
 class Unpacker:
@@ -87,8 +91,11 @@ class Unpacker:
 
     async def _ensure(self, step: Extraction, lease: str) -> None:
         async with self._alone(step.chain_id):
-            if not await self._snapshots.hold(lease, step.chain_id):
-                await self._snapshots.extract(step, lease)
+            if await self._snapshots.hold(lease, step.chain_id):
+                _log.info("layer.found", layer=step.layer.digest, chain_id=step.chain_id)
+                return
+            await self._snapshots.extract(step, lease)
+            _log.info("layer.unpacked", layer=step.layer.digest, chain_id=step.chain_id)
 
     @asynccontextmanager
     async def _alone(self, chain_id: str) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
@@ -66,18 +67,18 @@ class Worker:
             await self._clock.wait(event, None if due is None else max(due - now, 0.0))
 
     async def _carry_out(self, task: Task) -> None:
+        """Attempt a task and write down how it ended; every line of the log below names the task."""
+        job = task.job
         try:
-            outcome = await self._outcome(task)
-            await self._jobs.settle(task, outcome)
-            await self._release(task)
+            with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
+                await self._jobs.settle(task, await self._outcome(task))
+                await self._release(task)
         finally:
             self._slots.release()
             self._changed.fire()
 
     async def _outcome(self, task: Task) -> Outcome:
-        """Attempt a task; every way it can end is a line in the log."""
-        log = _log.bind(kind=self._kind, job=task.job.id, image=task.job.image, digest=task.job.digest)
-        log.info("task.started", attempt=task.attempts + 1)
+        _log.info("task.started", attempt=task.attempts + 1)
         try:
             if task.attempts:
                 await self._hold_again(task.job)
@@ -85,10 +86,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
             outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
             parked = outcome.state is State.PARKED
-            report = log.error if parked else log.warning
+            report = _log.error if parked else _log.warning
             report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)
         else:
-            log.info("task.finished", state=outcome.state, reason=outcome.reason)
+            _log.info("task.finished", state=outcome.state, reason=outcome.reason)
         return outcome
 
     async def _hold_again(self, job: Job) -> None:

@@ -240,3 +240,16 @@ def test_an_abandoned_upload_is_dropped(directory: Path, containerd: Containerd)
         lease = next(lease for lease in containerd.leases() if location.rpartition("/")[2] in lease)
         until(lambda: wire.ask("GET", location).code == "BLOB_UPLOAD_UNKNOWN", "the session is gone")
         assert lease not in containerd.leases() | containerd.ingests()
+
+
+def test_the_log_tells_every_step(daemon: Daemon, layout: Layout) -> None:
+    """From the push to the tag upstream each step is a line, and each line of a job names it."""
+    wire = Wire(daemon.url)
+    wire.push("team/app", "v1", layout)
+    for goal in ("unpacked", "replicated"):
+        daemon.wait(NAME, goal)
+    lines = [line for line in daemon.log_lines() if line.get("image") == NAME]
+    steps = {line["event"]: line for line in lines}
+    assert {"push.acknowledged", "layer.unpacked", "blob.sent", "manifest.sent", "tag.sent"} <= steps.keys()
+    assert {line["digest"] for line in lines} == {layout.digest}
+    assert len({line["job"] for line in lines}) == 1
