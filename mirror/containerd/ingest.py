@@ -115,7 +115,7 @@ class WriteStream:
             with store_errors(*answers):
                 async with asyncio.timeout(within):
                     yield
-        except BaseException:
+        except BaseException:  # a cancelled exchange too: what containerd answers next would be taken for another's
             self._cancel()
             raise
 

@@ -218,6 +218,12 @@ class Grants(Protocol):
     async def media_type(self, repository: Repository, digest: Digest) -> str | None:
         """The media type of a manifest that the repository holds, None when it holds no such manifest."""
 
+    async def given(self, repository: Repository, digests: list[Digest]) -> dict[Digest, str | None]:
+        """Those of `digests` that the repository ever held, deleted since or not: what its jobs may take upstream.
+
+        A manifest comes with its media type, a blob with None.
+        """
+
     async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
         """The repository holds this blob, and `lease` does until an image refers to it.
 

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
-from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Job, NewJob
+from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Images, Jobs, Leases
 from mirror.core.signal import Signal
 from mirror.oci.errors import Problem, RegistryError
@@ -129,7 +128,6 @@ class ManifestPush:
         return size is not None
 
     async def _settle(self, repository: Repository, manifest: Manifest) -> None:
-        """The image holds its blobs now: end the leases of their uploads, or let them run out if that fails."""
+        """The image holds its blobs now: end the leases of their uploads."""
         for lease in await self._grants.settle(repository, [child.digest for child in manifest.edges().values()]):
-            with suppress(StoreUnavailableError):
-                await self._leases.delete(lease)
+            await let_go(self._leases, lease)

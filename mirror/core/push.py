@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from mirror.core.errors import DigestMismatchError, StoreUnavailableError
+from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
 from mirror.core.upload import Chunk, check_length, check_start
 from mirror.oci.errors import Problem, RegistryError
@@ -81,9 +82,7 @@ class BlobPush:
         await self._leases.create(lease, seconds=self._lease_seconds)
         await self._leases.hold(lease, digest)
         there = await self._content.size(digest) is not None
-        replaced = await self._grants.grant(repository, digest, lease) if there else lease
-        if replaced:
-            await self._leases.delete(replaced)
+        await let_go(self._leases, await self._grants.grant(repository, digest, lease) if there else lease)
         return there
 
     async def append(self, repository: Repository, upload_id: str, chunk: Chunk) -> int:
@@ -112,15 +111,14 @@ class BlobPush:
                 raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
             self._open.pop(upload_id)
             earlier = await self._uploads.finish(upload, digest, _name(upload_id))
-        if earlier:
-            await self._leases.delete(earlier)
+        await let_go(self._leases, earlier)
 
     async def push(self, repository: Repository, digest: Digest, chunk: Chunk) -> None:
         """Push a whole blob in one request; nothing stays behind when it fails."""
         upload = await self.begin(repository)
         try:
             await self.finish(repository, upload.id, digest, chunk)
-        except BaseException:
+        except BaseException:  # a cancelled push too: nobody would come back to this session
             await asyncio.shield(self._drop(upload))
             raise
 
@@ -170,7 +168,7 @@ class BlobPush:
 
     @asynccontextmanager
     async def _write(self, repository: Repository, upload_id: str) -> AsyncIterator[tuple[UploadRow, Ingest]]:
-        """Own a session's stream for one request; only a refusal that touched no byte leaves it open."""
+        """Own a session's stream for one request; a refusal leaves it open, any other failure closes it."""
         upload = await self._find(repository, upload_id)
         if upload_id in self._writing:
             raise RegistryError(Problem.UPLOAD_BUSY)
@@ -181,7 +179,7 @@ class BlobPush:
                 yield upload, session.ingest
             except RegistryError:
                 raise
-            except BaseException:
+            except BaseException:  # a cancelled request too: the store's lock on the ref must not outlive it
                 self._open.pop(upload_id, None)
                 await asyncio.shield(session.ingest.close())
                 raise

@@ -4,12 +4,10 @@ What was acknowledged still reaches the upstream: a job holds its content by a l
 a delete upstream waits for it. Blobs are the upstream's own to collect.
 """
 
-from contextlib import suppress
-
 import structlog
 
-from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import NewDelete
+from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Image, Images, Jobs, Leases
 from mirror.core.signal import Signal
 from mirror.oci.errors import Problem, RegistryError
@@ -78,7 +76,4 @@ class Removal:
         return [*([named] if named else []), *(tag for tag in tags if tag.target.digest == reference.digest)]
 
     async def _revoke(self, repository: Repository, digest: Digest) -> None:
-        lease = await self._grants.revoke(repository, digest)
-        if lease:
-            with suppress(StoreUnavailableError):  # it runs out by itself
-                await self._leases.delete(lease)
+        await let_go(self._leases, await self._grants.revoke(repository, digest))

@@ -53,10 +53,10 @@ class Replicator:
     async def _family(self, repository: Repository, root: Manifest) -> list[Manifest]:
         """A manifest and all below it that are here, children before parents, each once."""
         family: dict[str, Manifest] = {}
-        for child in root.manifests:
-            media_type = await self._grants.media_type(repository, child.digest)
-            if media_type is not None and await self._content.size(child.digest) is not None:
-                below = await self._family(repository, await self._load(child.digest, media_type))
+        given = await self._grants.given(repository, [child.digest for child in root.manifests])
+        for digest, media_type in given.items():
+            if media_type is not None and await self._content.size(digest) is not None:
+                below = await self._family(repository, await self._load(digest, media_type))
                 family |= {manifest.digest: manifest for manifest in below}
         family[root.digest] = root
         return list(family.values())
@@ -69,7 +69,7 @@ class Replicator:
         blobs = {blob.digest: blob for manifest in manifests for blob in manifest.blobs}
         entries = {child.digest: child for manifest in manifests for child in manifest.manifests}
         loose = entries.keys() - blobs.keys() - {manifest.digest for manifest in manifests}
-        for digest in await self._grants.granted(repository, list(loose)):
+        for digest in await self._grants.given(repository, list(loose)):
             if await self._content.size(digest) is not None:
                 blobs[digest] = entries[digest]
         return list(blobs.values())

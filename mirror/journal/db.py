@@ -59,7 +59,7 @@ class Database:
         """
         try:
             await self._call(self._open)
-        except BaseException:
+        except BaseException:  # a cancelled start too: nobody else will close what is half open
             await self.__aexit__()
             raise
         return self

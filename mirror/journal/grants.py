@@ -26,6 +26,15 @@ class GrantsTable:
         row = await self._database.transact(lambda session: session.row("find_grant", **_key(repository, digest)))
         return row["media_type"] if row else None
 
+    async def given(self, repository: Repository, digests: list[Digest]) -> dict[Digest, str | None]:
+        """Those of `digests` that the repository ever held, with the media types of manifests."""
+
+        def work(session: Session) -> dict[Digest, str | None]:
+            rows = {digest: session.row("was_granted", **_key(repository, digest)) for digest in digests}
+            return {digest: row["media_type"] for digest, row in rows.items() if row}
+
+        return await self._database.transact(work)
+
     async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
         """Give a blob to a repository; returns the lease of an earlier grant of the same blob."""
         return await self._database.transact(lambda session: grant_blob(session, repository, digest, lease))
@@ -34,9 +43,10 @@ class GrantsTable:
         """Take content from a repository, and from the lists of referrers; returns the lease that held it."""
 
         def work(session: Session) -> str | None:
+            lease = held_since_upload(session, repository, digest)
             session.rows("forget_referrer", **_key(repository, digest))
-            row = session.row("revoke_grant", **_key(repository, digest))
-            return row["lease"] if row else None
+            session.rows("revoke_grant", **_key(repository, digest))
+            return lease
 
         return await self._database.transact(work)
 

@@ -23,27 +23,31 @@ SELECT lease FROM grants WHERE registry = :registry AND repository = :repository
 
 -- name: grant_blob
 INSERT INTO grants (registry, repository, digest, lease) VALUES (:registry, :repository, :digest, :lease)
-ON CONFLICT DO UPDATE SET lease = excluded.lease;
+ON CONFLICT DO UPDATE SET lease = excluded.lease, revoked = 0;
 
 -- name: grant_manifest
 INSERT INTO grants (registry, repository, digest, media_type) VALUES (:registry, :repository, :digest, :media_type)
-ON CONFLICT DO UPDATE SET media_type = excluded.media_type;
+ON CONFLICT DO UPDATE SET media_type = excluded.media_type, revoked = 0;
 
 -- name: find_grant
-SELECT digest, media_type FROM grants
+SELECT media_type FROM holdings
 WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
+-- name: was_granted
+SELECT media_type FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
 -- name: revoke_grant
-DELETE FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest RETURNING lease;
+UPDATE grants SET revoked = 1, lease = NULL
+WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
 -- name: granted_anywhere
-SELECT 1 FROM grants WHERE registry = :registry AND digest = :digest LIMIT 1;
+SELECT 1 FROM holdings WHERE registry = :registry AND digest = :digest LIMIT 1;
 
 -- name: any_grant
-SELECT 1 FROM grants WHERE registry = :registry AND repository = :repository LIMIT 1;
+SELECT 1 FROM holdings WHERE registry = :registry AND repository = :repository LIMIT 1;
 
 -- name: repositories
-SELECT DISTINCT repository FROM grants WHERE registry = :registry AND repository > :after
+SELECT DISTINCT repository FROM holdings WHERE registry = :registry AND repository > :after
 ORDER BY repository LIMIT :limit;
 
 -- name: insert_referrer

@@ -2,15 +2,18 @@
 
 -- This repository holds this content. media_type: of a manifest, null for a blob.
 -- lease: what has held a blob since its upload, null once an image refers to it.
+-- revoked: it was deleted here, but what was acknowledged before still takes it upstream.
 CREATE TABLE grants (
     registry TEXT NOT NULL,
     repository TEXT NOT NULL,
     digest TEXT NOT NULL,
     media_type TEXT,
     lease TEXT,
+    revoked INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (registry, repository, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX grants_by_digest ON grants (registry, digest);
+CREATE VIEW holdings AS SELECT * FROM grants WHERE NOT revoked;
 
 -- Manifests that say something about another one, as they are listed there (JSON).
 CREATE TABLE referrers (

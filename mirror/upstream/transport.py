@@ -153,7 +153,7 @@ class _Source:
             async for data in self._body:
                 yield data
                 self.on_progress()
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised on, and by `send` once more
             self.error = error
             raise
 

@@ -33,6 +33,17 @@ class LeapingClock(SystemClock):
         self.elapsed += max(seconds, 2)
 
 
+class WitnessedClock(SystemClock):
+    """Tells that somebody waits."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.set()
+        await super().sleep(seconds)
+
+
 @contextmanager
 def paused(containerd: Containerd) -> Iterator[None]:
     """Let containerd hang for a while."""
@@ -53,6 +64,17 @@ async def test_a_blob_is_read_as_it_was_written(content: Content, lease: str) ->
     await ingest.commit(digest)
     assert await content.size(digest) == len(data)
     assert await load(content, digest) == data
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 1), (5, MESSAGE), (2 * MESSAGE, 0), (3 * MESSAGE - 1, 1)])
+async def test_a_part_of_a_blob(content: Content, lease: str, offset: int, length: int) -> None:
+    """Exactly the bytes that were asked for; without a length, all from the offset on."""
+    data, digest = fresh(3 * MESSAGE)
+    ingest = await content.ingest(fresh_ref(), lease)
+    await ingest.write(data)
+    await ingest.commit(digest)
+    part = b"".join([chunk async for chunk in content.read(digest, offset, length)])
+    assert part == data[offset : offset + length if length else None]
 
 
 async def test_an_empty_blob(content: Content, lease: str) -> None:
@@ -144,12 +166,13 @@ async def test_a_ref_that_stays_locked(containerd: Containerd, channel: Channel,
     assert digest in containerd.contents()
 
 
-async def test_a_ref_that_is_let_go(content: Content, lease: str) -> None:
-    """Who opens a ref while it is locked gets it as soon as the other stream ends."""
-    ref = fresh_ref()
+async def test_a_ref_that_is_let_go(channel: Channel, lease: str) -> None:
+    """Who opens a ref while it is locked waits, and gets it as soon as the other stream ends."""
+    ref, clock = fresh_ref(), WitnessedClock()
+    content = ContentStore(channel, clock)
     first = await content.ingest(ref, lease)
     second = asyncio.ensure_future(content.ingest(ref, lease))
-    await asyncio.sleep(0.1)
+    await clock.asked.wait()
     assert not second.done()
     await first.close()
     await (await second).close()

@@ -58,3 +58,21 @@ async def test_many_at_once(images: Images, name: str) -> None:
     targets = [target() for _ in range(8)]
     await asyncio.gather(*(images.point(name, one) for one in targets))
     assert await images.get(name) in [Image(name, one) for one in targets]
+
+
+async def test_the_records_of_one_repository(images: Images) -> None:
+    """A prefix is taken as it stands, however much it looks like a pattern."""
+    repository = f"registry.example.com:5443/team/a.{secrets.token_hex(4)}_b-c"
+    strangers = [repository.replace(".", "x") + ":v1", f"{repository}-d:v1", f"elsewhere/{repository}:v1"]
+    for name in (f"{repository}:v1", f"{repository}:v2", *strangers):
+        await images.point(name, target())
+    assert {image.name for image in await images.list(f"{repository}:")} == {f"{repository}:v1", f"{repository}:v2"}
+    assert await images.list(f"{repository}:v3") == []
+
+
+async def test_a_record_is_deleted(images: Images, name: str) -> None:
+    """It is gone, and deleting it once more is no error."""
+    await images.point(name, target())
+    for _ in range(2):
+        await images.delete(name)
+        assert await images.get(name) is None

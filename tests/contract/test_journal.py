@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mirror.journal.db import Database, JournalError, Session
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.uploads import UploadsTable
-from mirror.oci.manifest import OCI_MANIFEST
+from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.oci.names import Reference, Repository
 from tests.contract.pushes import REPOSITORY, fresh_digest, push
 from tests.unit.clock import EPOCH
@@ -154,6 +155,54 @@ class TestGrants:
         await uploads.finish(UploadRow("u2", REPOSITORY, EPOCH), digest, "lease")
         assert await grants.media_type(REPOSITORY, digest) == OCI_MANIFEST
         assert await grants.media_type(OTHER, digest) is None
+
+    async def test_what_was_revoked_is_held_no_more_but_was_given(
+        self, uploads: Uploads, grants: Grants, jobs: Jobs
+    ) -> None:
+        """A repository that gave content up does not hold it, but jobs still know that it did; a new push undoes it."""
+        blob, listed = fresh_digest(), push(tag=None)
+        await uploads.finish(UploadRow("u1", REPOSITORY, EPOCH), blob, "lease")
+        await jobs.enqueue(listed)
+        both = [blob, listed.digest]
+        assert await grants.revoke(REPOSITORY, blob) == "lease"
+        assert await grants.revoke(REPOSITORY, listed.digest) is None
+        assert await grants.revoke(REPOSITORY, fresh_digest()) is None
+        assert await grants.granted(REPOSITORY, both) == set()
+        assert await grants.media_type(REPOSITORY, listed.digest) is None
+        assert await grants.given(REPOSITORY, [*both, fresh_digest()]) == {blob: None, listed.digest: OCI_MANIFEST}
+        assert await grants.given(OTHER, both) == {}
+        assert not await grants.exists(REPOSITORY)
+        assert not await grants.anywhere(REPOSITORY.registry, blob)
+        assert await grants.grant(REPOSITORY, blob, "again") is None
+        await jobs.enqueue(listed)
+        assert await grants.granted(REPOSITORY, both) == set(both)
+
+    async def test_which_repositories_there_are(self, grants: Grants) -> None:
+        """Those of one registry that hold anything, in ASCII order, page by page; and whether any holds a digest."""
+        digest = fresh_digest()
+        for path in ("b", "a/b", "a-b", "c"):
+            await grants.grant(Repository(REPOSITORY.registry, path), digest, "lease")
+        await grants.grant(ELSEWHERE, fresh_digest(), "lease")
+        assert await grants.repositories(REPOSITORY.registry, "", 3) == ["a-b", "a/b", "b"]
+        assert await grants.repositories(REPOSITORY.registry, "b", 3) == ["c"]
+        assert await grants.exists(Repository(REPOSITORY.registry, "a-b"))
+        assert not await grants.exists(REPOSITORY)
+        assert await grants.anywhere(REPOSITORY.registry, digest)
+        assert not await grants.anywhere(ELSEWHERE.registry, digest)
+
+    async def test_referrers(self, grants: Grants, jobs: Jobs) -> None:
+        """They are listed as they were pushed, each once, in their order, until they are revoked."""
+        subject = fresh_digest()
+        pushes = [
+            replace(push(tag=None), subject=subject, referrer=Descriptor(fresh_digest(), n, annotations={"n": str(n)}))
+            for n in range(2)
+        ]
+        for new in [*pushes, pushes[0]]:
+            await jobs.enqueue(new)
+        assert await grants.referrers(REPOSITORY, subject) == [new.referrer for new in pushes]
+        assert await grants.referrers(OTHER, subject) == []
+        await grants.revoke(REPOSITORY, pushes[0].digest)
+        assert await grants.referrers(REPOSITORY, subject) == [pushes[1].referrer]
 
     async def test_settling_once(self, uploads: Uploads, grants: Grants) -> None:
         """The leases of uploads are handed out once; the grants stay."""

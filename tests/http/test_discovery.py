@@ -99,3 +99,26 @@ def test_several_tags_at_once(wire: Wire, daemon: Daemon, upstream: Registry) ->
     for tag in tags:
         daemon.wait(f"team/tags:{tag}", "replicated")
     assert upstream.tags("team/tags") == set(tags)
+
+
+def test_what_is_deleted_below_an_index_still_gets_upstream(wire: Wire, daemon: Daemon, upstream: Registry) -> None:
+    """An index was acknowledged as a whole: deleting a manifest or a blob that it lists takes nothing from that."""
+    upstream.kill()
+    wire.push_blob("team/parts", CONFIG)
+    image = manifest(CONFIG)
+    wire.push_manifest("team/parts", digest_of(image), image)
+    cached = b"a cached layer of team/parts"
+    wire.push_blob("team/parts", cached)
+    entries = [
+        {"mediaType": OCI.manifest, "digest": digest_of(image), "size": len(image)},
+        {"mediaType": OCI.layer_type("none"), "digest": digest_of(cached), "size": len(cached)},
+    ]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI.index, "manifests": entries}).encode()
+    assert wire.push_manifest("team/parts", "v1", raw, OCI.index).status == 201
+    assert wire.ask("DELETE", f"/v2/team/parts/manifests/{digest_of(image)}").status == 202
+    assert wire.ask("DELETE", f"/v2/team/parts/blobs/{digest_of(cached)}").status == 202
+    assert wire.ask("HEAD", f"/v2/team/parts/blobs/{digest_of(cached)}").status == 404
+    upstream.start()
+    daemon.cli("wait", "team/parts:v1", "--for", "replicated", "--timeout", "30")
+    assert upstream.blob("team/parts", digest_of(cached)) == cached
+    assert upstream.manifest("team/parts", digest_of(image)) is not None
