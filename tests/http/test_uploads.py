@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
-from tests.http.conftest import Held
+from tests.http.conftest import OTHER, Held
 from tests.rig.containerd import Containerd
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of, finishing
@@ -217,3 +218,32 @@ def test_a_single_post_cut_short_leaves_nothing(wire: Wire, held: Callable[[], H
     path = f"/v2/{REPOSITORY}/blobs/uploads/?digest={digest_of(DATA)}"
     wire.hang_up("POST", path, announced=len(DATA), sent=DATA[:2_000_000])
     until(lambda: held() == before, "nothing is left of it")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "{path}?ns={ns}&digest={digest}",
+        "{path}?digest={digest}&ns={ns}",
+        "{path}?ns={ns}&digest={digest}&ns={ns}",
+        "{path}?x-unknown=1&digest={encoded_digest}&y=&ns={encoded_ns}",
+        "{encoded_path}?ns={encoded_ns}&digest={encoded_digest}",
+    ],
+)
+def test_a_location_survives_what_clients_do_to_it(address: str, wire: Wire, containerd: Containerd) -> None:
+    """Encoded anew, with `ns=` at another place or twice, and with parameters of others, it is the same session."""
+    data = address.encode()
+    location = wire.begin(REPOSITORY, f"?ns={OTHER}")
+    path, digest = location.partition("?")[0], digest_of(data)
+    assert location == f"{path}?ns={OTHER}"
+    respelled = address.format(
+        path=path,
+        ns=OTHER,
+        digest=digest,
+        encoded_path="/".join("".join(f"%{ord(letter):02x}" for letter in part) for part in path.split("/")),
+        encoded_ns=quote(OTHER, safe=""),
+        encoded_digest=quote(digest, safe=""),
+    )
+    assert wire.ask("PUT", respelled, data).status == 201
+    assert containerd.content(digest) == data
+    assert wire.ask("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}?ns={OTHER}").status == 200
