@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -215,7 +215,8 @@ async def test_a_reader_may_stop_early(content: Content, lease: str) -> None:
     await store(content, data, lease)
     chunks = content.read(digest)
     assert data.startswith(await anext(chunks))
-    await chunks.aclose()  # type: ignore[attr-defined]
+    assert isinstance(chunks, AsyncGenerator)
+    await chunks.aclose()
     assert await content.size(digest) == len(data)
 
 

@@ -154,8 +154,9 @@ def test_sigterm_lets_a_push_finish(daemon: Daemon) -> None:
 
 
 def _refused(daemon: Daemon) -> bool:
+    host, port = daemon.host.split(":")
     try:
-        socket.create_connection(tuple(daemon.host.split(":")), timeout=1).close()  # type: ignore[arg-type]
+        socket.create_connection((host, int(port)), timeout=1).close()
     except ConnectionRefusedError:
         return True
     return False

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import oras.oci  # type: ignore[import-untyped]  # it has annotations, but no marker that says so
-from oras.provider import Registry  # type: ignore[import-untyped]
+from oras.provider import Registry  # type: ignore[import-untyped]  # the same
 
 from tests.rig.client import Client, Image, digest_in
 from tests.rig.images import Compression
