@@ -26,13 +26,17 @@ ON_PUSH = (Kind.REPLICATE, Kind.UNPACK)
 
 
 class State(StrEnum):
-    """Where a task stands. PENDING → RUNNING → DONE, SKIPPED (nothing to do), PARKED (needs a person) or PENDING."""
+    """Where a task stands. PENDING → RUNNING → DONE, SKIPPED (nothing to do), PARKED (needs a person) or PENDING.
+
+    A person makes a PARKED or PENDING task PENDING again at once, or CANCELLED for good.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
     DONE = "done"
     SKIPPED = "skipped"
     PARKED = "parked"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
