@@ -4,9 +4,10 @@ import platform
 import random
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,24 +22,33 @@ from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
 from mirror.core.jobs import Backoff, Kind
+from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
 from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
-from mirror.core.replicate import Replicator
-from mirror.core.retract import Retractor
+from mirror.core.replication.breaker import Breaker
+from mirror.core.replication.carrier import Carrier
+from mirror.core.replication.eager import HeadStart
+from mirror.core.replication.fallback import FallbackTags
+from mirror.core.replication.pace import Pace, Throttle
+from mirror.core.replication.replicator import Replicator
+from mirror.core.replication.restore import Restorer
+from mirror.core.replication.retract import Retractor
+from mirror.core.replication.turns import Turns
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
-from mirror.core.worker import Attempt, Worker
+from mirror.core.worker import Attempt, UpstreamLimits, Worker
 from mirror.http.admin import admin_application
 from mirror.http.routes import UseCases, application
 from mirror.http.traffic import Traffic
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
+from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.oci.manifest import Platform
 from mirror.runtime import supervise, systemd
@@ -78,7 +88,7 @@ async def serve(settings: config.Settings) -> None:
 class Rooms:
     """What the rules work with: containerd, the journal and the upstreams, open and ready."""
 
-    def __init__(self, settings: config.Settings, database: Database, upstreams: dict[str, RegistryClient]) -> None:
+    def __init__(self, settings: config.Settings, database: Database) -> None:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
@@ -89,19 +99,27 @@ class Rooms:
         self.grants = GrantsTable(database)
         self.uploads = UploadsTable(database)
         self.jobs = JobsTable(database)
-        self.upstreams = upstreams
+        self.transfers = TransfersTable(database)
+        self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
+        self.upstreams: dict[str, RegistryClient] = {}
 
     @classmethod
     async def open(cls, settings: config.Settings, stack: AsyncExitStack) -> "Rooms":
-        """Open the journal, the upstreams' connection pools and the channel to containerd; `stack` closes them."""
+        """Open the journal, the channel to containerd and the upstreams' connection pools; `stack` closes them."""
         database = await stack.enter_async_context(Database(settings.journal.path))
-        upstreams = {
-            name: RegistryClient(await stack.enter_async_context(_transport(upstream)))
-            for name, upstream in settings.upstreams.items()
-        }
-        rooms = cls(settings, database, upstreams)
+        rooms = cls(settings, database)
         stack.push_async_callback(rooms.channel.close)
+        for name, upstream in settings.upstreams.items():
+            transport = _transport(upstream, rooms.breakers[name], settings.replication.stall)
+            rooms.upstreams[name] = RegistryClient(await stack.enter_async_context(transport))
         return rooms
+
+    def _breaker(self, settings: config.Settings) -> Breaker:
+        return Breaker(clock=self.clock, random=self.random, backoff=_backoff(settings))
+
+    def away(self) -> frozenset[str]:
+        """The registries whose upstreams are away just now."""
+        return frozenset(name for name, breaker in self.breakers.items() if breaker.is_open)
 
 
 class Daemon:
@@ -109,7 +127,9 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         changed = Signal()
+        board = Board()
         self.clock = rooms.clock
+        self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         self.blob_push = BlobPush(
             content=rooms.content,
@@ -119,6 +139,7 @@ class Daemon:
             clock=rooms.clock,
             new_id=_new_id,
             max_age=settings.uploads.max_age,
+            arrived=self.replication.head_start.offer if settings.replication.eager else _not_at_all,
         )
         self.manifest_push = ManifestPush(
             content=rooms.content,
@@ -147,9 +168,11 @@ class Daemon:
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
-            "replicate": _replication(settings, rooms, wiring).run,
-            "unpack": _unpacking(settings, rooms, wiring).run,
-            "delete": _retraction(settings, rooms, wiring).run,
+            "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
+            "delete": self.replication.worker(Kind.DELETE, wiring).run,
+            "head start": self.replication.head_start.run,
+            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer).run,
+            **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }
 
 
@@ -171,33 +194,83 @@ def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: Manifest
     )
 
 
-def _replication(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
-    limits = settings.replication
-    replicator = Replicator(
-        content=rooms.content,
-        grants=rooms.grants,
-        jobs=rooms.jobs,
-        upstreams=rooms.upstreams,
-        at_once=limits.blobs,
-    )
-    backoff = Backoff(limits.backoff_first, limits.backoff_max)
-    return _worker(Kind.REPLICATE, replicator.attempt, rooms, wiring, backoff=backoff, at_once=limits.jobs)
+class Replication:
+    """Everything on the way to the upstreams."""
+
+    def __init__(self, settings: config.Settings, rooms: Rooms, board: Board) -> None:
+        self._settings = settings
+        self._rooms = rooms
+        self._pace = Pace(rooms.clock, settings.replication.rate)
+        carriers = {name: self._carrier(name, upstream) for name, upstream in settings.upstreams.items()}
+        fallback = FallbackTags()
+        self.head_start = HeadStart(carriers, rooms.clock)
+        self.restorer = Restorer(
+            content=rooms.content,
+            leases=rooms.leases,
+            grants=rooms.grants,
+            upstreams=rooms.upstreams,
+            new_id=_new_id,
+        )
+        replicator = Replicator(
+            content=rooms.content,
+            grants=rooms.grants,
+            jobs=rooms.jobs,
+            upstreams=rooms.upstreams,
+            carriers=carriers,
+            fallback=fallback,
+            board=board,
+        )
+        self._attempts = {
+            Kind.REPLICATE: self.restorer.around(replicator.attempt),
+            Kind.DELETE: Retractor(upstreams=rooms.upstreams, fallback=fallback).attempt,
+        }
+
+    def _carrier(self, name: str, upstream: config.Upstream) -> Carrier:
+        return Carrier(
+            self._rooms.upstreams[name],
+            content=self._rooms.content,
+            transfers=self._rooms.transfers,
+            clock=self._rooms.clock,
+            turns=Turns(self._settings.replication.blobs),
+            throttle=Throttle(self._pace, Pace(self._rooms.clock, upstream.rate)),
+        )
+
+    def worker(self, kind: Kind, wiring: "_Wiring") -> Worker:
+        """The loop over one kind of task that ends at an upstream."""
+        jobs = self._settings.replication.jobs
+        limits = UpstreamLimits(jobs, self._rooms.away, newest_first=kind is Kind.REPLICATE)
+        backoff, at_once = _backoff(self._settings), jobs * len(self._rooms.upstreams)
+        return _worker(
+            kind, self._attempts[kind], self._rooms, wiring, backoff=backoff, at_once=at_once, upstreams=limits
+        )
+
+    def watching(self, name: str, wiring: "_Wiring") -> Callable[[], Coroutine[None, None, None]]:
+        """The task that probes an upstream while it is away."""
+
+        async def back(was_away: bool) -> None:  # noqa: FBT001 - the one thing that there is to say
+            if was_away:
+                await self._rooms.jobs.hurry(name)
+            wiring.changed.fire()
+
+        return partial(self._rooms.breakers[name].watch, self._rooms.upstreams[name].probe, back)
 
 
-def _retraction(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
-    limits = settings.replication
-    backoff = Backoff(limits.backoff_first, limits.backoff_max)
-    attempt = Retractor(upstreams=rooms.upstreams).attempt
-    return _worker(Kind.DELETE, attempt, rooms, wiring, backoff=backoff, at_once=limits.jobs)
-
-
-def _unpacking(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
+def _unpacking(settings: config.Settings, rooms: Rooms, wiring: _Wiring, restorer: Restorer) -> Worker:
     unpacker = Unpacker(content=rooms.content, grants=rooms.grants, snapshots=rooms.snapshots, platform=_this_machine())
-    at_once = settings.unpack.images
-    return _worker(Kind.UNPACK, unpacker.attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
+    attempt, at_once = restorer.around(unpacker.attempt), settings.unpack.images
+    return _worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 
-def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, wiring: _Wiring, *, backoff: Backoff, at_once: int) -> Worker:
+def _worker(
+    kind: Kind,
+    attempt: Attempt,
+    rooms: Rooms,
+    wiring: _Wiring,
+    *,
+    backoff: Backoff,
+    at_once: int,
+    upstreams: UpstreamLimits | None = None,
+) -> Worker:
     return Worker(
         kind,
         attempt,
@@ -207,9 +280,18 @@ def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, wiring: _Wiring, *, back
         random=rooms.random,
         backoff=backoff,
         at_once=at_once,
+        upstreams=upstreams,
         in_flight=wiring.in_flight,
         changed=wiring.changed,
     )
+
+
+def _backoff(settings: config.Settings) -> Backoff:
+    return Backoff(settings.replication.backoff_first, settings.replication.backoff_max)
+
+
+def _not_at_all(*_: object) -> None:
+    """Without a head start, nobody is told of blobs."""
 
 
 @asynccontextmanager
@@ -264,12 +346,12 @@ def _fresh_socket(path: Path) -> str:
     return str(path)
 
 
-def _transport(upstream: config.Upstream) -> Transport:
+def _transport(upstream: config.Upstream, breaker: Breaker, stall: float) -> Transport:
     credentials = None
     if upstream.username is not None and upstream.password_file is not None:
         credentials = Credentials(upstream.username, upstream.password_file.read_text().strip())
     tls = ssl.create_default_context(cafile=upstream.ca_file) if upstream.ca_file else None
-    return Transport(URL(upstream.url), credentials=credentials, tls=tls)
+    return Transport(URL(upstream.url), credentials=credentials, tls=tls, breaker=breaker, stall=stall)
 
 
 def _this_machine() -> Platform:

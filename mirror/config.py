@@ -11,6 +11,7 @@ DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AtOnce = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Rate = Annotated[int, msgspec.Meta(ge=1024)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -65,10 +66,17 @@ class Journal(_Section, frozen=True):
 
 
 class Replication(_Section, frozen=True):
-    """How hard to work on what is to be replicated: jobs at once, blobs at once in each, back-off in seconds."""
+    """How hard to work on what is to be replicated: jobs and blobs at once for each upstream, back-off in seconds.
+
+    `rate` limits the bytes per second to all upstreams together; `stall` is how many seconds an upstream may take
+    nothing; with `eager` a blob goes upstream as soon as it is here, before the manifest comes that names it.
+    """
 
     jobs: AtOnce = 4
-    blobs: AtOnce = 4
+    blobs: AtOnce = 8
+    rate: Rate | None = None
+    eager: bool = True
+    stall: Seconds = 60.0
     backoff_first: Seconds = 1.0
     backoff_max: Seconds = 300.0
 
@@ -101,7 +109,7 @@ class Log(_Section, frozen=True):
 class Upstream(_Section, frozen=True):
     """One central registry. The password is in a file of its own, so that this one can be read by anybody.
 
-    With `delete`, what is deleted here is deleted there too.
+    With `delete`, what is deleted here is deleted there too; `rate` limits the bytes per second that go there.
     """
 
     url: str
@@ -109,6 +117,7 @@ class Upstream(_Section, frozen=True):
     password_file: Path | None = None
     ca_file: Path | None = None
     delete: bool = False
+    rate: Rate | None = None
 
     def __post_init__(self) -> None:
         try:

@@ -1,24 +1,52 @@
-"""Doing several things at once, with a limit, as if they were one."""
+"""Doing several things at once, with a limit, as if they were one; and one thing at a time where it must be."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 
 async def run_all(actions: Iterable[Coroutine[None, None, None]], at_once: int) -> None:
-    """Run every action, at most `at_once` together; the first failure cancels the rest and is raised as it is."""
+    """Run every action in order, at most `at_once` together; after a failure none is started any more.
+
+    Those that run already come to their end, as what they have done is worth keeping; then the first failure is
+    raised as it is.
+    """
     slots = asyncio.Semaphore(at_once)
+    failures: list[Exception] = []
 
     async def within_limit(action: Coroutine[None, None, None]) -> None:
         async with slots:
-            await action
+            if failures:
+                return
+            try:
+                await action
+            except Exception as error:  # noqa: BLE001 - it is raised below, whatever it is
+                failures.append(error)
 
     pending = list(actions)
     try:
         async with asyncio.TaskGroup() as group:
             for action in pending:
                 group.create_task(within_limit(action))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
     finally:
         for action in pending:
             action.close()  # those whose turn never came
+    if failures:
+        raise failures[0]
+
+
+class Locks:
+    """A lock for every key, which exists for as long as somebody holds it or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def alone(self, key: str) -> AsyncIterator[None]:
+        """Be the only one with this key."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        async with lock:
+            yield

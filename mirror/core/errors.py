@@ -20,10 +20,16 @@ class BadLayerError(Exception):
 class UpstreamError(Exception):
     """The upstream refused or failed; `transient` says whether the same request can succeed later.
 
-    `retry_after` is in seconds, from the upstream's own header, None when it gave none.
+    `retry_after` is in seconds, from the upstream's own header, None when it gave none. `away` says that the failure is
+    the upstream's, whatever was asked of it: no connection, no answer in time, 5xx.
     """
 
-    def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None, away: bool = False) -> None:
         super().__init__(reason)
         self.transient = transient
         self.retry_after = retry_after
+        self.away = away
+
+
+class UploadLostError(UpstreamError):
+    """The upstream knows nothing of an upload any more: what was sent of it is gone, and a new one may work."""

@@ -153,14 +153,38 @@ class Snapshots(Protocol):
 # --- upstream -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An upload to the upstream under way: where it goes on (an absolute URL) and how many bytes are there."""
+
+    location: str
+    offset: int
+
+
 class Upstream(Protocol):
     """The central registry behind a registry name. Every method raises UpstreamError."""
+
+    async def probe(self) -> None:
+        """Ask whether it is there at all; any answer but "I cannot" will do."""
 
     async def has_blob(self, repository: Repository, blob: Descriptor) -> bool:
         """Whether the upstream holds this blob, with this size."""
 
-    async def upload_blob(self, repository: Repository, blob: Descriptor, data: AsyncIterator[bytes]) -> None:
-        """Send a blob, streamed."""
+    async def begin_upload(
+        self, repository: Repository, digest: Digest, source: Repository | None = None
+    ) -> Transfer | None:
+        """Open an upload, or mount the blob from `source`: then there is nothing to send, and None is returned."""
+
+    async def find_upload(self, repository: Repository, transfer: Transfer) -> Transfer | None:
+        """Where an upload that broke off stands; None when the upstream has forgotten it or cannot go on with it."""
+
+    async def upload_blob(
+        self, repository: Repository, blob: Descriptor, transfer: Transfer, data: AsyncIterator[bytes]
+    ) -> None:
+        """Send what is missing of a blob, streamed, and finish its upload."""
+
+    def read_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[bytes]:
+        """Stream a blob back; raises ContentMissingError when the upstream does not have it."""
 
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
@@ -170,6 +194,9 @@ class Upstream(Protocol):
 
     async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
         """Read a manifest back, None when the upstream has none."""
+
+    async def lists_referrers(self, repository: Repository, subject: Digest) -> bool:
+        """Whether the upstream lists by itself what refers to a manifest (spec: end-12)."""
 
 
 # --- journal ------------------------------------------------------------------------------------------------------
@@ -249,6 +276,20 @@ class Grants(Protocol):
         """The blobs are referenced now: forget, and return, the leases that held them since their upload."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which task is claimed next: none of a `closed` registry, the newest or the oldest first.
+
+    Either way those of the repositories go first that have the fewest running.
+    """
+
+    closed: frozenset[str] = frozenset()
+    newest: bool = False
+
+
+OLDEST = Rule()
+
+
 class Jobs(Protocol):
     """Acknowledged pushes and deletes, and the tasks that each one brings."""
 
@@ -258,16 +299,20 @@ class Jobs(Protocol):
     async def enqueue_delete(self, delete: NewDelete) -> Job:
         """A job with the one task to delete upstream what was deleted here."""
 
-    async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
-        """Take the oldest due task; None when there is none.
+    async def claim(self, kind: Kind, now: float, horizon: float, rule: Rule = OLDEST) -> Task | None:
+        """Take the due task that is next by `rule`; None when there is none.
 
         Tasks of one tag are never claimed side by side, so that a later push cannot be overtaken by an earlier one;
-        a delete waits for the pushes of its manifest before it, and a push for the deletes before it.
+        a delete waits for the pushes of its manifest before it, and a push for the deletes before it;
+        a referrer waits for its subject, if that was pushed before it.
         A task that waits longer than `horizon` seconds is due too: the clock has been set back.
         """
 
-    async def next_due(self, kind: Kind) -> float | None:
-        """Unix time at which the next task falls due, but for those that wait for another task to end."""
+    async def next_due(self, kind: Kind, closed: frozenset[str] = frozenset()) -> float | None:
+        """Unix time at which the next task falls due, but for those that wait for another task to end.
+
+        Tasks of `closed` registries do not count.
+        """
 
     async def settle(self, task: Task, outcome: Outcome) -> None:
         """Write how an attempt ended."""
@@ -289,3 +334,25 @@ class Jobs(Protocol):
 
     async def counts(self) -> dict[tuple[Kind, State], int]:
         """How many tasks there are of each kind in each state."""
+
+    async def hurry(self, registry: str) -> None:
+        """The upstream of a registry is back: what waits for another attempt there is due at once."""
+
+
+class Transfers(Protocol):
+    """What is known of the upstreams: uploads that can be gone on with, and which blobs lie where."""
+
+    async def find(self, repository: Repository, digest: Digest) -> Transfer | None:
+        """The upload of a blob that was begun before."""
+
+    async def note(self, repository: Repository, digest: Digest, transfer: Transfer, now: float) -> None:
+        """An upload was begun, or got further; `now` is Unix time."""
+
+    async def forget(self, repository: Repository, digest: Digest) -> None:
+        """There is no such upload any more."""
+
+    async def saw(self, repository: Repository, digest: Digest, now: float) -> None:
+        """The upstream has this blob in this repository; an upload of it is over."""
+
+    async def elsewhere(self, repository: Repository, digest: Digest) -> Repository | None:
+        """Another repository of the same registry in which the blob was seen last, to mount it from."""

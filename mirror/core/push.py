@@ -20,6 +20,9 @@ _SWEEP_EVERY = 60.0
 _SHORTEST_LEASE = 86400.0
 _CLOSE_IDLE_AFTER = 300.0
 
+Arrived = Callable[[Repository, Digest, int], None]
+"""Told of every blob that was pushed, with its size in bytes."""
+
 
 @dataclass(slots=True)
 class _Open:
@@ -36,7 +39,7 @@ class BlobPush:
     hash all it has so far. What a crash leaves is the row in the journal and the bytes in the ingest: enough to go on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         *,
         content: Content,
@@ -46,6 +49,7 @@ class BlobPush:
         clock: Clock,
         new_id: Callable[[], str],
         max_age: float,
+        arrived: Arrived,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -54,6 +58,7 @@ class BlobPush:
         self._clock = clock
         self._new_id = new_id
         self._max_age = max_age
+        self._arrived = arrived
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
@@ -111,6 +116,7 @@ class BlobPush:
                 raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
             self._open.pop(upload_id)
             earlier = await self._uploads.finish(upload, digest, _name(upload_id))
+        self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
 
     async def push(self, repository: Repository, digest: Digest, chunk: Chunk) -> None:

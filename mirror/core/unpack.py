@@ -1,12 +1,8 @@
 """Making a pushed image runnable: each layer becomes a snapshot on top of the one below it."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
-
 import structlog
 
+from mirror.core.concurrency import Locks
 from mirror.core.errors import BadLayerError
 from mirror.core.jobs import Job, Outcome, State, Task
 from mirror.core.ports import Content, Extraction, Grants, Snapshots
@@ -35,7 +31,7 @@ class Unpacker:
         self._grants = grants
         self._snapshots = snapshots
         self._platform = platform
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
 
     async def attempt(self, task: Task) -> Outcome:
         """Unpack the image of a job, or those images of an index that this machine can run.
@@ -90,18 +86,9 @@ class Unpacker:
         return True
 
     async def _ensure(self, step: Extraction, lease: str) -> None:
-        async with self._alone(step.chain_id):
+        async with self._locks.alone(step.chain_id):  # images that share a layer wait for it
             if await self._snapshots.hold(lease, step.chain_id):
                 _log.info("layer.found", layer=step.layer.digest, chain_id=step.chain_id)
                 return
             await self._snapshots.extract(step, lease)
             _log.info("layer.unpacked", layer=step.layer.digest, chain_id=step.chain_id)
-
-    @asynccontextmanager
-    async def _alone(self, chain_id: str) -> AsyncIterator[None]:
-        """One unpack per chain ID at a time: images that share a layer wait for it instead of doing it twice."""
-        lock = self._locks.get(chain_id)
-        if lock is None:
-            lock = self._locks[chain_id] = asyncio.Lock()
-        async with lock:
-            yield

@@ -1,20 +1,33 @@
 """The loop that carries out tasks: claim, attempt, write down how it ended, and wait for the next."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
-from mirror.core.ports import Clock, Jobs, Leases
+from mirror.core.ports import Clock, Jobs, Leases, Rule
 from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
 
+_OLDEST_EVERY = 4
+
 Attempt = Callable[[Task], Awaitable[Outcome]]
 """The work of one kind of task, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLimits:
+    """How many tasks may run `at_once` for each upstream, and which upstreams are `away` just now."""
+
+    at_once: int
+    away: Callable[[], frozenset[str]]
+    newest_first: bool = False
 
 
 class Worker:
@@ -36,6 +49,7 @@ class Worker:
         random: Random,
         backoff: Backoff,
         at_once: int,
+        upstreams: UpstreamLimits | None = None,
         in_flight: Callable[[], frozenset[str]],
         changed: Signal,
     ) -> None:
@@ -47,6 +61,9 @@ class Worker:
         self._random = random
         self._backoff = backoff
         self._slots = asyncio.Semaphore(at_once)
+        self._upstreams = upstreams or UpstreamLimits(at_once, frozenset)
+        self._running: Counter[str] = Counter()
+        self._claims = 0
         self._in_flight = in_flight
         self._changed = changed
 
@@ -60,11 +77,20 @@ class Worker:
     async def _next(self) -> Task:
         while True:
             event, now = self._changed.arm(), self._clock.now()
-            task = await self._jobs.claim(self._kind, now, self._backoff.horizon)
+            rule = self._rule()
+            task = await self._jobs.claim(self._kind, now, self._backoff.horizon, rule)
             if task is not None:
+                self._claims += 1
+                self._running[task.job.repository.registry] += 1
                 return task
-            due = await self._jobs.next_due(self._kind)
+            due = await self._jobs.next_due(self._kind, rule.closed)
             await self._clock.wait(event, None if due is None else max(due - now, 0.0))
+
+    def _rule(self) -> Rule:
+        """No more for the upstreams that are at their limit or away; now and then the oldest, that it gets its turn."""
+        busy = {registry for registry, running in self._running.items() if running >= self._upstreams.at_once}
+        newest = self._upstreams.newest_first and self._claims % _OLDEST_EVERY != _OLDEST_EVERY - 1
+        return Rule(closed=self._upstreams.away() | busy, newest=newest)
 
     async def _carry_out(self, task: Task) -> None:
         """Attempt a task and write down how it ended; every line of the log below names the task."""
@@ -74,6 +100,7 @@ class Worker:
                 await self._jobs.settle(task, await self._outcome(task))
                 await self._release(task)
         finally:
+            self._running[job.repository.registry] -= 1
             self._slots.release()
             self._changed.fire()
 

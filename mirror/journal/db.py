@@ -103,7 +103,7 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         self._check(connection)
         migrate(connection, self._schema)
-        self._transact(lambda session: session.rows("recover"))
+        self._transact(_recover)
 
     def _check(self, connection: sqlite3.Connection) -> None:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -128,6 +128,12 @@ class Database:
             self._connection = None
         if self._lock is not None:
             self._lock.close()
+
+
+def _recover(session: Session) -> None:
+    """Take up what a daemon that is gone was at, and forget what can be of no use any more."""
+    for statement in ("recover", "forget_old_transfers", "forget_old_sightings"):
+        session.rows(statement)
 
 
 class _Transaction:

@@ -17,20 +17,22 @@ class GrantsTable:
         """Those of `digests` that the repository holds."""
 
         def work(session: Session) -> set[Digest]:
-            return {digest for digest in digests if session.row("find_grant", **_key(repository, digest))}
+            return {digest for digest in digests if session.row("find_grant", **content_key(repository, digest))}
 
         return await self._database.transact(work)
 
     async def media_type(self, repository: Repository, digest: Digest) -> str | None:
         """The media type of a manifest that the repository holds."""
-        row = await self._database.transact(lambda session: session.row("find_grant", **_key(repository, digest)))
+        row = await self._database.transact(
+            lambda session: session.row("find_grant", **content_key(repository, digest))
+        )
         return row["media_type"] if row else None
 
     async def given(self, repository: Repository, digests: list[Digest]) -> dict[Digest, str | None]:
         """Those of `digests` that the repository ever held, with the media types of manifests."""
 
         def work(session: Session) -> dict[Digest, str | None]:
-            rows = {digest: session.row("was_granted", **_key(repository, digest)) for digest in digests}
+            rows = {digest: session.row("was_granted", **content_key(repository, digest)) for digest in digests}
             return {digest: row["media_type"] for digest, row in rows.items() if row}
 
         return await self._database.transact(work)
@@ -44,8 +46,8 @@ class GrantsTable:
 
         def work(session: Session) -> str | None:
             lease = held_since_upload(session, repository, digest)
-            session.rows("forget_referrer", **_key(repository, digest))
-            session.rows("revoke_grant", **_key(repository, digest))
+            session.rows("forget_referrer", **content_key(repository, digest))
+            session.rows("revoke_grant", **content_key(repository, digest))
             return lease
 
         return await self._database.transact(work)
@@ -79,7 +81,7 @@ class GrantsTable:
         def work(session: Session) -> list[str]:
             leases = [held_since_upload(session, repository, digest) for digest in digests]
             for digest in digests:
-                session.rows("settle_grant", **_key(repository, digest))
+                session.rows("settle_grant", **content_key(repository, digest))
             return [lease for lease in leases if lease]
 
         return await self._database.transact(work)
@@ -88,15 +90,16 @@ class GrantsTable:
 def grant_blob(session: Session, repository: Repository, digest: Digest, lease: str) -> str | None:
     """Give a blob to a repository; returns the lease that held it until now."""
     earlier = held_since_upload(session, repository, digest)
-    session.rows("grant_blob", **_key(repository, digest), lease=lease)
+    session.rows("grant_blob", **content_key(repository, digest), lease=lease)
     return earlier
 
 
 def held_since_upload(session: Session, repository: Repository, digest: Digest) -> str | None:
     """The lease that holds a blob since its upload, while no image refers to it."""
-    row = session.row("held_since_upload", **_key(repository, digest))
+    row = session.row("held_since_upload", **content_key(repository, digest))
     return row["lease"] if row else None
 
 
-def _key(repository: Repository, digest: Digest) -> dict[str, str]:
+def content_key(repository: Repository, digest: Digest) -> dict[str, str]:
+    """What names a repository's content in the parameters of a statement."""
     return {"registry": repository.registry, "repository": repository.path, "digest": digest}

@@ -5,7 +5,9 @@ import sqlite3
 import msgspec
 
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
+from mirror.core.ports import OLDEST, Rule
 from mirror.journal.db import Database, Session
+from mirror.journal.grants import content_key
 from mirror.oci.names import Digest, Reference, Repository
 
 
@@ -19,7 +21,7 @@ class JobsTable:
         """In one transaction: a job with its tasks, and the repository is granted the manifest."""
 
         def work(session: Session) -> Job:
-            where = {"registry": push.repository.registry, "repository": push.repository.path, "digest": push.digest}
+            where = content_key(push.repository, push.digest)
             session.rows("grant_manifest", **where, media_type=push.media_type)
             if push.subject and push.referrer:
                 descriptor = msgspec.json.encode(push.referrer)
@@ -32,19 +34,21 @@ class JobsTable:
         """A job with the one task to delete upstream what was deleted here."""
         return await self._database.transact(lambda session: _insert(session, delete, "", (Kind.DELETE,)))
 
-    async def claim(self, kind: Kind, now: float, horizon: float) -> Task | None:
-        """Take the oldest due task and mark it running."""
+    async def claim(self, kind: Kind, now: float, horizon: float, rule: Rule = OLDEST) -> Task | None:
+        """Take the due task that is next and mark it running."""
 
         def work(session: Session) -> sqlite3.Row | None:
-            claimed = session.row("claim", kind=kind, now=now, horizon=horizon)
+            closed = _array(rule.closed)
+            claimed = session.row("claim", kind=kind, now=now, horizon=horizon, closed=closed, newest=rule.newest)
             return session.row("find_task", job=claimed["job"], kind=kind) if claimed else None
 
         row = await self._database.transact(work)
         return _task(row) if row else None
 
-    async def next_due(self, kind: Kind) -> float | None:
+    async def next_due(self, kind: Kind, closed: frozenset[str] = frozenset()) -> float | None:
         """Unix time at which the next task falls due, but for those that wait for another task to end."""
-        row = await self._database.transact(lambda session: session.row("next_due", kind=kind))
+        query = {"kind": kind, "closed": _array(closed)}
+        row = await self._database.transact(lambda session: session.row("next_due", **query))
         return row["due"] if row else None
 
     async def settle(self, task: Task, outcome: Outcome) -> None:
@@ -104,6 +108,15 @@ class JobsTable:
         rows = await self._database.transact(lambda session: session.rows("counts"))
         return {(Kind(row["kind"]), State(row["state"])): row["tasks"] for row in rows}
 
+    async def hurry(self, registry: str) -> None:
+        """What waits for another attempt at the upstream of a registry is due at once."""
+        await self._database.transact(lambda session: session.rows("hurry", registry=registry))
+
+
+def _array(names: frozenset[str]) -> str:
+    """Names as the JSON that a query takes for a list."""
+    return msgspec.json.encode(sorted(names)).decode()
+
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
     job_id = session.insert(
@@ -115,6 +128,7 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
         media_type=new.media_type,
         lease=lease,
         created=new.now,
+        subject=new.subject if isinstance(new, NewJob) else None,
     )
     for kind in kinds:
         session.rows("insert_task", job=job_id, kind=kind)

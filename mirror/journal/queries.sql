@@ -3,6 +3,13 @@
 -- name: recover
 UPDATE tasks SET state = 'pending' WHERE state = 'running';
 
+-- name: forget_old_transfers
+-- No upstream keeps an upload for longer that nobody goes on with.
+DELETE FROM transfers WHERE noted < unixepoch() - 7 * 86400;
+
+-- name: forget_old_sightings
+DELETE FROM sightings WHERE seen < unixepoch() - 30 * 86400;
+
 -- name: begin_upload
 INSERT INTO uploads (id, registry, repository, touched) VALUES (:id, :registry, :repository, :touched);
 
@@ -65,20 +72,30 @@ DELETE FROM referrers WHERE registry = :registry AND repository = :repository AN
 UPDATE grants SET lease = NULL WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
 -- name: insert_job
-INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created)
-VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created);
+INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject)
+VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject);
 
 -- name: insert_task
 INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
 
 -- name: claim
+-- The plus keeps SQLite from walking the tasks by their time, when it is their order that counts.
 UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = (
-    SELECT job FROM ready WHERE kind = :kind AND (not_before <= :now OR not_before > :now + :horizon)
-    ORDER BY job LIMIT 1
+    SELECT job FROM ready WHERE kind = :kind AND (+not_before <= :now OR +not_before > :now + :horizon)
+    AND registry NOT IN (SELECT value FROM json_each(:closed))
+    ORDER BY (
+        SELECT count(*) FROM running r
+        WHERE r.kind = ready.kind AND r.registry = ready.registry AND r.repository = ready.repository
+    ), iif(:newest, -job, job) LIMIT 1
 ) RETURNING job;
 
 -- name: next_due
-SELECT min(not_before) AS due FROM ready WHERE kind = :kind;
+SELECT not_before AS due FROM ready
+WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) ORDER BY not_before LIMIT 1;
+
+-- name: hurry
+UPDATE tasks SET not_before = 0
+WHERE state = 'pending' AND kind <> 'unpack' AND job IN (SELECT id FROM jobs WHERE registry = :registry);
 
 -- name: settle_task
 UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
@@ -125,3 +142,22 @@ WHERE t.state IN ('pending', 'running', 'parked') ORDER BY t.job, t.kind LIMIT :
 
 -- name: counts
 SELECT kind, state, count(*) AS tasks FROM tasks GROUP BY kind, state;
+
+-- name: find_transfer
+SELECT location, offset FROM transfers WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: note_transfer
+INSERT INTO transfers (registry, repository, digest, location, offset, noted)
+VALUES (:registry, :repository, :digest, :location, :offset, :noted)
+ON CONFLICT DO UPDATE SET location = excluded.location, offset = excluded.offset, noted = excluded.noted;
+
+-- name: forget_transfer
+DELETE FROM transfers WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: saw_blob
+INSERT INTO sightings (registry, digest, repository, seen) VALUES (:registry, :digest, :repository, :seen)
+ON CONFLICT DO UPDATE SET seen = excluded.seen;
+
+-- name: seen_elsewhere
+SELECT repository FROM sightings WHERE registry = :registry AND digest = :digest AND repository <> :repository
+ORDER BY seen DESC LIMIT 1;

@@ -1,17 +1,22 @@
 """The distribution API as a client: what the `Upstream` port needs of it.
 
-Source: OCI distribution-spec, "Pushing blobs" (POST then PUT), "Pushing manifests", "Checking if content exists".
+Source: OCI distribution-spec, "Pushing blobs" (POST then PUT, and GET for where an upload stands), "Mounting a blob
+from another repository", "Pushing manifests", "Checking if content exists", "Listing Referrers".
 """
 
+import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from yarl import URL
 
-from mirror.core.errors import UpstreamError
-from mirror.oci.manifest import MAX_MANIFEST, Descriptor
-from mirror.oci.names import Repository
+from mirror.core.errors import ContentMissingError, UploadLostError, UpstreamError
+from mirror.core.ports import Transfer
+from mirror.oci.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor
+from mirror.oci.names import Digest, Repository
 from mirror.upstream.transport import Transport, require
+
+_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
 class RegistryClient:
@@ -19,6 +24,10 @@ class RegistryClient:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    async def probe(self) -> None:
+        """Ask for the version: whoever answers, be it with 401, is there."""
+        await self._transport.probe()
 
     async def has_blob(self, repository: Repository, blob: Descriptor) -> bool:
         """Whether the upstream holds this blob, with this size."""
@@ -31,17 +40,58 @@ class RegistryClient:
             raise UpstreamError(f"{blob.digest} has {size} bytes there, {blob.size} here", transient=False)
         return True
 
-    async def upload_blob(self, repository: Repository, blob: Descriptor, data: AsyncIterator[bytes]) -> None:
-        """Open an upload and send the blob in one request."""
-        location = await self._begin(repository)
-        url = location.update_query(digest=blob.digest)
-        await self._transport.send("PUT", url, size=blob.size, body=data)
-
-    async def _begin(self, repository: Repository) -> URL:
+    async def begin_upload(
+        self, repository: Repository, digest: Digest, source: Repository | None = None
+    ) -> Transfer | None:
+        """Open an upload, or mount the blob from another repository: None when that worked."""
         url = self._transport.url(f"/v2/{repository.path}/blobs/uploads/")
+        if source is not None:
+            url = url.update_query({"mount": digest, "from": source.path})
         async with self._transport.request("POST", url) as answer:
             await require(answer)
-            return self._transport.location(answer.headers.get("Location", ""))
+            if source is not None and answer.status == HTTPStatus.CREATED:
+                return None
+            return Transfer(str(self._transport.location(answer.headers.get("Location", ""))), 0)
+
+    async def find_upload(self, repository: Repository, transfer: Transfer) -> Transfer | None:
+        """Ask where an upload stands; None when the upstream does not say.
+
+        A `Range` of `0-0` may mean one byte or none (distribution says it for both), and so is taken for none.
+        """
+        del repository
+        try:
+            async with self._transport.request("GET", URL(transfer.location, encoded=True)) as answer:
+                await require(answer)
+                last = _RANGE.fullmatch(answer.headers.get("Range", ""))
+                location = answer.headers.get("Location")
+        except UploadLostError:
+            return None
+        except UpstreamError as error:
+            if error.transient:
+                raise
+            return None
+        if last is None or last[1] == "0":
+            return None
+        return Transfer(str(self._transport.location(location)) if location else transfer.location, int(last[1]) + 1)
+
+    async def upload_blob(
+        self, repository: Repository, blob: Descriptor, transfer: Transfer, data: AsyncIterator[bytes]
+    ) -> None:
+        """Send what is missing in one request, which is also the one that finishes the upload."""
+        del repository
+        url = URL(transfer.location, encoded=True)
+        url = url.update_query(digest=blob.digest)
+        headers = {"Content-Range": f"{transfer.offset}-{blob.size - 1}"} if transfer.offset else {}
+        await self._transport.send("PUT", url, size=blob.size - transfer.offset, body=data, headers=headers)
+
+    async def read_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[bytes]:
+        """Stream a blob back. Raises ContentMissingError, UpstreamError."""
+        url = self._transport.url(f"/v2/{repository.path}/blobs/{digest}")
+        async with self._transport.request("GET", url) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise ContentMissingError(digest)
+            async for data in answer.content.iter_any():
+                yield data
 
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
@@ -66,6 +116,12 @@ class RegistryClient:
                 if len(chunks) > MAX_MANIFEST:
                     break
             return bytes(chunks)
+
+    async def lists_referrers(self, repository: Repository, subject: Digest) -> bool:
+        """Whether the upstream has the referrers API: it answers 404 where it has not."""
+        url = self._transport.url(f"/v2/{repository.path}/referrers/{subject}")
+        async with self._transport.request("GET", url, headers={"Accept": OCI_INDEX}) as answer:
+            return answer.status != HTTPStatus.NOT_FOUND and answer.content_type == OCI_INDEX
 
     def _manifest(self, repository: Repository, reference: str) -> URL:
         return self._transport.url(f"/v2/{repository.path}/manifests/{reference}")

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,9 +13,12 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from mirror.core.errors import UpstreamError
+from mirror.core.errors import UploadLostError, UpstreamError
+from mirror.core.replication.breaker import Breaker
 
 _CONNECT = 10.0
+# After the last byte of a large blob some registries copy all of it before they answer.
+_STALLS_TO_ANSWER = 5
 _TRANSIENT = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
@@ -24,7 +27,7 @@ _TRANSIENT = frozenset(
     }
 )
 # Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay.
-_TRANSIENT_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+_LOST_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 _MAX_REDIRECTS = 5
 _MAX_ERROR_BODY = 4096
 _MAX_REASON = 500
@@ -45,18 +48,25 @@ class Transport:
     """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up."""
 
     def __init__(
-        self, base: URL, *, credentials: Credentials | None, tls: ssl.SSLContext | None, stall: float = 60.0
+        self,
+        base: URL,
+        *,
+        credentials: Credentials | None,
+        tls: ssl.SSLContext | None,
+        breaker: Breaker,
+        stall: float,
     ) -> None:
         self._base = base
         self._credentials = credentials
         self._tls = tls
+        self._breaker = breaker
         self._stall = stall
+        self._answer = _STALLS_TO_ANSWER * stall
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._stall),
             auto_decompress=False,
             headers={"User-Agent": "registry-mirror"},
         )
@@ -93,8 +103,20 @@ class Transport:
         """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
 
         Raises:
-            UpstreamError: no answer, or any other status.
+            UpstreamError: no answer, or any other status; or the upstream is known to be away.
         """
+        async with self._breaker.guard(), self._exchange(method, url, headers, body, self._stall) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str] | None,
+        body: bytes | AsyncIterator[bytes] | None,
+        patience: float,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise UpstreamError("not connected", transient=True)
         try:
@@ -105,31 +127,52 @@ class Transport:
                 data=body,
                 allow_redirects=method in {"GET", "HEAD"},
                 max_redirects=_MAX_REDIRECTS,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=patience),
             ) as answer:
                 await _check(answer)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamError(f"{method} {_shown(url)}: {_why(error)}", transient=True) from error
+            raise UpstreamError(f"{method} {_shown(url)}: {_why(error)}", transient=True, away=True) from error
 
-    async def send(self, method: str, url: URL, *, size: int, body: AsyncIterator[bytes]) -> None:
+    async def probe(self) -> None:
+        """Ask for the version, even of an upstream that is taken to be away. Raises UpstreamError: it still is."""
+        try:
+            async with self._exchange("GET", self.url("/v2/"), None, None, self._stall):
+                return
+        except UpstreamError as error:
+            if error.away:
+                raise
+
+    async def send(
+        self,
+        method: str,
+        url: URL,
+        *,
+        size: int,
+        body: AsyncIterator[bytes],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Send a streamed body of `size` bytes; a failure to read the body is raised as it is.
 
         Raises:
             UpstreamError: as `request`, a 404 included; or nothing was taken for `stall` seconds.
         """
-        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        loop = asyncio.get_running_loop()
-        source = _Source(body)
+        framing = {"Content-Length": str(size), "Content-Type": "application/octet-stream", **(headers or {})}
+        async with self._breaker.guard():
+            try:
+                async with asyncio.timeout(self._stall) as timeout:
+                    source = _Source(body, _Watchdog(timeout, self._stall, self._answer))
+                    await self._send(method, url, framing, source)
+            except TimeoutError as error:
+                raise UpstreamError(f"{method} {_shown(url)}: stalled", transient=True, away=True) from error
+
+    async def _send(self, method: str, url: URL, headers: Mapping[str, str], source: "_Source") -> None:
         try:
-            async with asyncio.timeout(self._stall) as watchdog:
-                source.on_progress = lambda: watchdog.reschedule(loop.time() + self._stall)
-                async with self.request(method, url, headers=headers, body=source.read()) as answer:
-                    await require(answer)
-        except (UpstreamError, TimeoutError) as error:
+            async with self._exchange(method, url, headers, source.read(), self._answer) as answer:
+                await require(answer)
+        except UpstreamError as error:
             if source.error is not None:
                 raise source.error from error
-            if isinstance(error, TimeoutError):
-                raise UpstreamError(f"{method} {_shown(url)}: stalled", transient=True) from error
             raise
 
     def _authorization(self, url: URL) -> dict[str, str]:
@@ -140,19 +183,46 @@ class Transport:
         return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
 
+class _Watchdog:
+    """Bounds how long the upstream takes for a piece, and for its answer after the last one; and nothing else."""
+
+    def __init__(self, timeout: asyncio.Timeout, piece: float, answer: float) -> None:
+        self._timeout = timeout
+        self._piece = piece
+        self._answer = answer
+
+    def sending(self) -> None:
+        """The upstream was given a piece."""
+        self._within(self._piece)
+
+    def reading(self) -> None:
+        """It is our turn: what is to be sent next is not here yet, or may not go yet."""
+        self._timeout.reschedule(None)
+
+    def answering(self) -> None:
+        """The upstream has it all."""
+        self._within(self._answer)
+
+    def _within(self, seconds: float) -> None:
+        self._timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
 class _Source:
     """A request body that remembers why it broke: the HTTP client would report that as a lost connection."""
 
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, body: AsyncIterator[bytes], watchdog: _Watchdog) -> None:
         self._body = body
+        self._watchdog = watchdog
         self.error: Exception | None = None
-        self.on_progress: Callable[[], None] = lambda: None
 
     async def read(self) -> AsyncIterator[bytes]:
         try:
+            self._watchdog.reading()
             async for data in self._body:
+                self._watchdog.sending()
                 yield data
-                self.on_progress()
+                self._watchdog.reading()
+            self._watchdog.answering()
         except Exception as error:  # whatever it is, it is raised on, and by `send` once more
             self.error = error
             raise
@@ -168,13 +238,13 @@ async def require(answer: aiohttp.ClientResponse) -> None:
     if answer.ok and answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     code, message = _words(await answer.content.read(_MAX_ERROR_BODY))
-    transient = (
-        answer.status in _TRANSIENT or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _TRANSIENT_CODES
-    )
-    raise UpstreamError(
+    away = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    lost = code in _LOST_CODES
+    raise (UploadLostError if lost else UpstreamError)(
         f"{answer.method} {_shown(answer.url)}: {answer.status} {message or answer.reason}"[:_MAX_REASON],
-        transient=transient,
+        transient=answer.status in _TRANSIENT or away or lost,
         retry_after=_seconds(answer.headers.get("Retry-After", "")),
+        away=away,
     )
 
 

@@ -14,16 +14,18 @@ import pytest
 from mirror.journal.db import Database
 from mirror.journal.migrate import migrate, migrations, version
 
-FIRST = migrations()[:1]
+OURS = migrations()
+FIRST, NEXT = OURS[:1], len(OURS) + 1
 # Jobs gain a column the long way, and tasks refer to them: with foreign keys on, the DROP would take the tasks along.
 REBUILD = """
 DROP VIEW ready;
+DROP VIEW running;
 CREATE TABLE rebuilt (
     id INTEGER PRIMARY KEY AUTOINCREMENT, registry TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT,
-    digest TEXT NOT NULL, media_type TEXT NOT NULL, lease TEXT NOT NULL, created REAL NOT NULL,
+    digest TEXT NOT NULL, media_type TEXT NOT NULL, lease TEXT NOT NULL, created REAL NOT NULL, subject TEXT,
     pusher TEXT NOT NULL DEFAULT 'nobody'
 ) STRICT;
-INSERT INTO rebuilt (id, registry, repository, tag, digest, media_type, lease, created) SELECT * FROM jobs;
+INSERT INTO rebuilt (id, registry, repository, tag, digest, media_type, lease, created, subject) SELECT * FROM jobs;
 DROP TABLE jobs;
 ALTER TABLE rebuilt RENAME TO jobs;
 -- a comment may be all that follows"""
@@ -60,20 +62,20 @@ async def open_with(path: Path, schema: Sequence[str]) -> None:
 async def test_an_old_journal_keeps_its_rows(path: Path) -> None:
     """Even when the table that others refer to is rebuilt; a second start finds nothing more to do."""
     for _ in range(2):
-        async with Database(path, [*FIRST, REBUILD]) as database:
+        async with Database(path, [*OURS, REBUILD]) as database:
             jobs = await database.transact(lambda s: s._connection.execute("SELECT id, pusher FROM jobs").fetchall())
             tasks = await database.transact(lambda s: s._connection.execute(TASKS).fetchall())
         assert [tuple(row) for row in jobs] == [(7, "nobody")]
         assert [tuple(row) for row in tasks] == KEPT
-        assert everything(path)[0] == "2"
+        assert everything(path)[0] == str(NEXT)
 
 
 async def test_steps_from_nothing(tmp_path: Path) -> None:
     """A new journal takes every step there is, in their order."""
-    steps = [*FIRST, "CREATE TABLE a (b)", "INSERT INTO a VALUES (3)"]
+    steps = [*OURS, "CREATE TABLE a (b)", "INSERT INTO a VALUES (3)"]
     await open_with(tmp_path / "new.db", steps)
     dump = everything(tmp_path / "new.db")
-    assert dump[0] == "3"
+    assert dump[0] == str(NEXT + 1)
     assert 'INSERT INTO "a" VALUES(3);' in dump
 
 
@@ -87,7 +89,7 @@ async def test_steps_from_nothing(tmp_path: Path) -> None:
 )
 async def test_a_failing_step_changes_nothing(path: Path, script: str, reason: str) -> None:
     """The steps before it stand, its own statements do not, and the daemon that knew no more of them still starts."""
-    steps = [*FIRST, "CREATE TABLE kept (a)"]
+    steps = [*OURS, "CREATE TABLE kept (a)"]
     await open_with(path, steps)
     before = everything(path)
     with pytest.raises(sqlite3.Error, match=re.escape(reason)):

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from mirror.core.concurrency import run_all
+from mirror.core.concurrency import Locks, run_all
 
 
 class Gauge:
@@ -44,24 +44,14 @@ async def test_the_first_failure_is_raised_as_it_is() -> None:
     assert raised.value is error
 
 
-async def test_a_failure_cancels_the_rest() -> None:
-    """Who runs is cancelled, who waits for a slot never starts, and no coroutine is left un-awaited."""
-    cancelled: list[str] = []
-    started: list[str] = []
-
-    async def forever(name: str) -> None:
-        started.append(name)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.append(name)
-
+async def test_a_failure_lets_the_others_finish() -> None:
+    """Who runs comes to its end, who waits for a slot never starts, and no coroutine is left un-awaited."""
+    gauge = Gauge()
+    actions = [gauge.visit(), _fail(ValueError("enough")), gauge.visit(), gauge.visit()]
     with pytest.raises(ValueError, match="enough"):
-        await run_all([forever("runs"), _fail(ValueError("enough")), forever("waits"), forever("waits too")], 2)
+        await run_all(actions, 2)
     gc.collect()  # a coroutine that was forgotten warns now, and warnings are errors
-    assert sorted(cancelled) == sorted(started)
-    assert "runs" in cancelled
-    assert "waits too" not in started
+    assert (gauge.finished, gauge.inside) == (1, 0)
 
 
 async def test_being_cancelled_cancels_all() -> None:
@@ -83,3 +73,28 @@ async def test_being_cancelled_cancels_all() -> None:
         await task
     gc.collect()
     assert left == [True]
+
+
+async def test_a_key_is_locked_and_no_other() -> None:
+    """Who wants the same key waits; another key is free; the last to leave takes the lock away."""
+    locks, gauge = Locks(), Gauge()
+
+    async def visit(key: str) -> None:
+        async with locks.alone(key):
+            await gauge.visit()
+
+    await asyncio.gather(*(visit("same") for _ in range(3)))
+    assert gauge.most == 1
+    await asyncio.gather(*(visit(key) for key in "abc"))
+    assert gauge.most == 3
+    assert not locks._locks
+
+
+async def test_a_lock_survives_a_failure_inside() -> None:
+    """The next one gets in."""
+    locks = Locks()
+    with pytest.raises(KeyError):
+        async with locks.alone("key"):
+            await _fail(KeyError())
+    async with locks.alone("key"):
+        pass

@@ -51,7 +51,7 @@ CREATE INDEX jobs_by_digest ON jobs (registry, repository, digest);
 CREATE TABLE tasks (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     kind TEXT NOT NULL CHECK (kind IN ('replicate', 'unpack', 'delete')),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'skipped', 'parked', 'cancelled')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'skipped', 'parked')),
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before REAL NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',

@@ -1,0 +1,138 @@
+"""Bringing blobs to one upstream: asked for first, then mounted from where it lies there already, then sent."""
+
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from mirror.core.concurrency import Locks
+from mirror.core.errors import ContentMissingError, UpstreamError
+from mirror.core.ports import Clock, Content, Transfer, Transfers, Upstream
+from mirror.core.replication.pace import Throttle
+from mirror.core.replication.turns import SMALL, Turns, Wish
+from mirror.oci.manifest import Descriptor
+from mirror.oci.names import Repository
+
+_log = structlog.get_logger(__name__)
+
+Reached = Callable[[int], None]
+"""Told how many bytes of a blob are upstream by now."""
+
+
+class Carrier:
+    """Brings blobs to one upstream, each one once, whoever asks for it and however many do.
+
+    What breaks off is gone on with where the upstream says that it stopped, by this process or the next.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        content: Content,
+        transfers: Transfers,
+        clock: Clock,
+        turns: Turns,
+        throttle: Throttle,
+    ) -> None:
+        self._upstream = upstream
+        self._content = content
+        self._transfers = transfers
+        self._clock = clock
+        self._turns = turns
+        self._throttle = throttle
+        self._locks = Locks()
+
+    async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
+        """See a blob upstream.
+
+        Raises:
+            UpstreamError, StoreUnavailableError: it did not get there this time.
+            ContentMissingError: it is neither here nor there.
+        """
+        repository = wish.repository
+        async with self._locks.alone(blob.digest):
+            if await self._upstream.has_blob(repository, blob):
+                _log.info("blob.found", blob=blob.digest)
+                reached(blob.size)
+            else:
+                async with self._turns.turn(wish):
+                    await self._transfer(repository, blob, reached)
+            await self._transfers.saw(repository, blob.digest, self._clock.now())
+
+    async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
+        if await self._content.size(blob.digest) is None:
+            raise ContentMissingError(blob.digest)
+        transfer = await self._resumed(repository, blob) or await self._begun(repository, blob)
+        if transfer:
+            await self._send(repository, blob, transfer, reached)
+        else:
+            reached(blob.size)
+        if not await self._upstream.has_blob(repository, blob):
+            await self._transfers.forget(repository, blob.digest)
+            raise UpstreamError(f"accepted {blob.digest} but does not have it", transient=True)
+        _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
+
+    async def _resumed(self, repository: Repository, blob: Descriptor) -> Transfer | None:
+        """Where an upload of this blob goes on that broke off earlier; None to begin anew."""
+        known = await self._transfers.find(repository, blob.digest)
+        if known is None:
+            return None
+        found = await self._upstream.find_upload(repository, known)
+        if found is None or not 0 < found.offset <= blob.size:
+            await self._transfers.forget(repository, blob.digest)
+            return None
+        await self._transfers.note(repository, blob.digest, found, self._clock.now())
+        _log.info("blob.resumed", blob=blob.digest, offset=found.offset, size=blob.size)
+        return found
+
+    async def _begun(self, repository: Repository, blob: Descriptor) -> Transfer | None:
+        """A new upload; None when the upstream had the blob elsewhere and mounted it."""
+        source = await self._transfers.elsewhere(repository, blob.digest)
+        try:
+            transfer = await self._upstream.begin_upload(repository, blob.digest, source)
+        except UpstreamError as error:
+            if error.transient or source is None:
+                raise
+            transfer = await self._upstream.begin_upload(repository, blob.digest)  # we may not mount from there
+        if transfer and blob.size > SMALL:
+            await self._transfers.note(repository, blob.digest, transfer, self._clock.now())
+        return transfer
+
+    async def _send(self, repository: Repository, blob: Descriptor, transfer: Transfer, reached: Reached) -> None:
+        """Send what is missing; when the link breaks in the middle, go on for as long as each try gets further."""
+        while True:
+            try:
+                data = self._paced(blob, transfer.offset, reached)
+                return await self._upstream.upload_blob(repository, blob, transfer, data)
+            except UpstreamError as error:
+                further = await self._further(repository, blob, transfer, error)
+                if further is None:
+                    raise
+                transfer = further
+
+    async def _paced(self, blob: Descriptor, offset: int, reached: Reached) -> AsyncIterator[bytes]:
+        """The bytes from `offset`, no faster than they may go."""
+        reached(offset)
+        if offset == blob.size:
+            return
+        async for data in self._content.read(blob.digest, offset):
+            async for piece in self._throttle.let_through(data):
+                yield piece
+                offset += len(piece)
+                reached(offset)
+
+    async def _further(
+        self, repository: Repository, blob: Descriptor, transfer: Transfer, error: UpstreamError
+    ) -> Transfer | None:
+        """Where a broken upload goes on right now; None to leave it to another attempt.
+
+        Raises:
+            UpstreamError: what the upstream had of it could not be gone on from; the next attempt begins anew.
+        """
+        if not error.transient and transfer.offset:
+            await self._transfers.forget(repository, blob.digest)
+            raise UpstreamError(str(error), transient=True) from error
+        if not error.transient or error.retry_after is not None or blob.size <= SMALL:
+            return None
+        further = await self._resumed(repository, blob)
+        return further if further and further.offset > transfer.offset else None
