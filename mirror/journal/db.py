@@ -4,15 +4,16 @@ import asyncio
 import fcntl
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
+from mirror.journal.migrate import migrate, migrations, version
+
 _Result = TypeVar("_Result")
 _Value = str | bytes | int | float | None
-_VERSION = 1
 
 
 class JournalError(Exception):
@@ -41,10 +42,14 @@ class Session:
 
 
 class Database:
-    """The journal file. Transactions run one after the other in their own thread; a return means it is on disk."""
+    """The journal file. Transactions run one after the other in their own thread; a return means it is on disk.
 
-    def __init__(self, path: Path) -> None:
+    `schema` is the migrations that it must have had: by default all there are.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str] | None = None) -> None:
         self._path = path
+        self._schema = migrations() if schema is None else schema
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._statements = _named(resources.files(__package__).joinpath("queries.sql").read_text())
         self._connection: sqlite3.Connection | None = None
@@ -55,7 +60,7 @@ class Database:
 
         Raises:
             JournalError: it is damaged, of an unknown version, or in use by another daemon.
-            sqlite3.Error, OSError: it cannot be opened at all.
+            sqlite3.Error, OSError: it cannot be opened at all, or not be brought up to this daemon's version.
         """
         try:
             await self._call(self._open)
@@ -96,20 +101,16 @@ class Database:
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
         self._check(connection)
+        migrate(connection, self._schema)
         self._transact(lambda session: session.rows("recover"))
 
     def _check(self, connection: sqlite3.Connection) -> None:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise JournalError(f"{self._path} is damaged: {verdict}")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, _VERSION}:
-            raise JournalError(f"{self._path} has version {version}, this daemon knows {_VERSION}")
-        if version == 0:
-            schema = resources.files(__package__).joinpath("schema.sql").read_text()
-            connection.executescript(f"BEGIN; {schema}; PRAGMA user_version = {_VERSION}; COMMIT;")
+        if not 0 <= (found := version(connection)) <= len(self._schema):
+            raise JournalError(f"{self._path} has version {found}, this daemon knows up to {len(self._schema)}")
 
     def _transact(self, work: Callable[[Session], _Result]) -> _Result:
         connection = self._opened()
