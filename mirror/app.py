@@ -59,8 +59,8 @@ async def serve(settings: config.Settings) -> None:
     """Run the daemon until it is told to stop.
 
     Raises:
-        JournalError, OSError: it could not start.
-        ExceptionGroup: one of its tasks crashed.
+        JournalError, JournalUnavailableError, OSError: it could not start.
+        ExceptionGroup: one of its tasks crashed, or the journal turned out to be damaged.
     """
     async with AsyncExitStack() as stack:
         rooms = await Rooms.open(settings, stack)
@@ -81,6 +81,7 @@ class Rooms:
     def __init__(self, settings: config.Settings, database: Database, upstreams: dict[str, RegistryClient]) -> None:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
+        self.database = database
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
         self.content = ContentStore(self.channel, self.clock)
         self.images = ImageRecords(self.channel)
@@ -145,6 +146,7 @@ class Daemon:
         self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.tasks = {
+            "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
             "replicate": _replication(settings, rooms, wiring).run,
