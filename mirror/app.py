@@ -22,6 +22,7 @@ from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
 from mirror.core.jobs import Backoff, Kind
+from mirror.core.outlast import outlast
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
@@ -69,8 +70,8 @@ async def serve(settings: config.Settings) -> None:
     """Run the daemon until it is told to stop.
 
     Raises:
-        JournalError, OSError: it could not start.
-        ExceptionGroup: one of its tasks crashed.
+        JournalError, JournalUnavailableError, OSError: it could not start.
+        ExceptionGroup: one of its tasks crashed, or the journal turned out to be damaged.
     """
     async with AsyncExitStack() as stack:
         rooms = await Rooms.open(settings, stack)
@@ -91,6 +92,7 @@ class Rooms:
     def __init__(self, settings: config.Settings, database: Database) -> None:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
+        self.database = database
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
         self.content = ContentStore(self.channel, self.clock)
         self.images = ImageRecords(self.channel)
@@ -166,6 +168,7 @@ class Daemon:
         self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.tasks = {
+            "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
@@ -249,7 +252,7 @@ class Replication:
 
         async def back(was_away: bool) -> None:  # noqa: FBT001 - the one thing that there is to say
             if was_away:
-                await self._rooms.jobs.hurry(name)
+                await outlast(self._rooms.clock, lambda: self._rooms.jobs.hurry(name))
             wiring.changed.fire()
 
         return partial(self._rooms.breakers[name].watch, self._rooms.upstreams[name].probe, back)

@@ -8,6 +8,8 @@ import click
 from mirror.config import DEFAULT_PATH, Settings, SettingsError, load
 
 BAD_SETTINGS = 2
+DAMAGED = 4
+"""Exit code of a daemon whose journal is damaged: like bad settings, that does not mend itself by a restart."""
 
 config_option = click.option(
     "--config",

@@ -9,31 +9,36 @@ import click
 import structlog
 
 from mirror import app
-from mirror.cli.options import config_option, settings_or_exit
+from mirror.cli.options import DAMAGED, config_option, settings_or_exit
 from mirror.containerd.channel import SnapshotterError
-from mirror.journal.db import JournalError
+from mirror.core.errors import JournalUnavailableError
+from mirror.journal.db import JournalDamagedError, JournalError
 from mirror.runtime.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
+_KNOWN = (JournalError, JournalUnavailableError, SnapshotterError, OSError)
 
 
 @click.command()
 @config_option
 def serve(path: Path) -> None:
-    """Run the daemon in the foreground, until SIGTERM."""
+    """Run the daemon in the foreground, until SIGTERM.
+
+    Exit code 0: it was told to stop. 1: it failed, and another start may help. 2: the settings are wrong. 4: the
+    journal is damaged; a line of the log says what to do.
+    """
     settings = settings_or_exit(path)
     configure_logging(settings.log.level, settings.log.format)
     try:
         asyncio.run(app.serve(settings))
-    except (JournalError, SnapshotterError, sqlite3.Error, OSError) as error:
+    except (*_KNOWN, sqlite3.Error) as error:
         _fail(error)
     except ExceptionGroup as group:
         _fail(*group.exceptions)
 
 
 def _fail(*errors: Exception) -> None:
-    """End non-zero, so that systemd starts us again; the known ways to fail need no traceback."""
+    """End non-zero, so that systemd starts us again where that helps; the known ways to fail need no traceback."""
     for error in errors:
-        expected = isinstance(error, (JournalError, SnapshotterError, OSError))
-        _log.critical("daemon.failed", reason=str(error), exc_info=None if expected else error)
-    sys.exit(1)
+        _log.critical("daemon.failed", reason=str(error), exc_info=None if isinstance(error, _KNOWN) else error)
+    sys.exit(DAMAGED if any(isinstance(error, JournalDamagedError) for error in errors) else 1)

@@ -20,6 +20,8 @@ from mirror.pb.version_pb2_grpc import VersionStub
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
+# In the words of the operating system: containerd has no code of its own for it.
+_NO_SPACE = "no space left on device"
 _MAX_MESSAGE = 16 * 1024 * 1024
 _OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE),
@@ -47,7 +49,8 @@ def store_errors(*answers: StatusCode) -> Iterator[None]:
     except grpc.aio.AioRpcError as error:
         if error.code() in answers:
             raise
-        raise StoreUnavailableError(f"containerd: {error.code().name}: {error.details()}") from error
+        reason = f"containerd: {error.code().name}: {error.details()}"
+        raise StoreUnavailableError(reason, full=_NO_SPACE in reason) from error
     except TimeoutError as error:
         raise StoreUnavailableError("containerd: no answer in time") from error
 

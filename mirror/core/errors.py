@@ -2,7 +2,19 @@
 
 
 class StoreUnavailableError(Exception):
-    """containerd did not answer, or not in time: the same call may succeed later."""
+    """containerd did not do it, or not in time: the same call may succeed later; `full`: once its disk has room."""
+
+    def __init__(self, reason: str, *, full: bool = False) -> None:
+        super().__init__(reason)
+        self.full = full
+
+
+class JournalUnavailableError(Exception):
+    """The journal did not take a change, none of which is kept; `full`: it will once its disk has room again."""
+
+    def __init__(self, reason: str, *, full: bool) -> None:
+        super().__init__(reason)
+        self.full = full
 
 
 class ContentMissingError(Exception):

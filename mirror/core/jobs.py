@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError, UpstreamError
+from mirror.core.errors import (
+    BadLayerError,
+    ContentMissingError,
+    JournalUnavailableError,
+    StoreUnavailableError,
+    UpstreamError,
+)
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
@@ -145,7 +151,7 @@ def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random
         case UpstreamError(transient=True):
             wait = max(backoff.delay(attempts, random), error.retry_after or 0.0)
             return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon))
-        case StoreUnavailableError():
+        case StoreUnavailableError() | JournalUnavailableError():
             return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
         case ContentMissingError():
             return Outcome(State.PARKED, f"lost: {error}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from mirror.core.errors import JournalUnavailableError
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Images, Jobs, Leases
@@ -128,6 +129,11 @@ class ManifestPush:
         return size is not None
 
     async def _settle(self, repository: Repository, manifest: Manifest) -> None:
-        """The image holds its blobs now: end the leases of their uploads."""
-        for lease in await self._grants.settle(repository, [child.digest for child in manifest.edges().values()]):
+        """The image holds its blobs now: end the leases of their uploads, or leave them to run out."""
+        try:
+            leases = await self._grants.settle(repository, [child.digest for child in manifest.edges().values()])
+        except JournalUnavailableError as error:
+            _log.warning("leases.kept", reason=str(error))  # no reason to refuse a push that is in the journal
+            return
+        for lease in leases:
             await let_go(self._leases, lease)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from mirror.core.errors import DigestMismatchError, StoreUnavailableError
+from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
 from mirror.core.upload import Chunk, check_length, check_start
@@ -66,8 +66,8 @@ class BlobPush:
     async def begin(self, repository: Repository) -> UploadRow:
         """Start a session. Raises StoreUnavailableError."""
         upload = UploadRow(self._new_id(), repository, self._clock.now())
-        await self._leases.create(_name(upload.id), seconds=self._lease_seconds)
-        await self._uploads.begin(upload)
+        async with self._leased(_name(upload.id)):
+            await self._uploads.begin(upload)
         return upload
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
@@ -84,11 +84,22 @@ class BlobPush:
     async def _adopt(self, repository: Repository, digest: Digest) -> bool:
         """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""
         lease = _name(self._new_id())
-        await self._leases.create(lease, seconds=self._lease_seconds)
-        await self._leases.hold(lease, digest)
-        there = await self._content.size(digest) is not None
-        await let_go(self._leases, await self._grants.grant(repository, digest, lease) if there else lease)
+        async with self._leased(lease):
+            await self._leases.hold(lease, digest)
+            there = await self._content.size(digest) is not None
+            unneeded = await self._grants.grant(repository, digest, lease) if there else lease
+        await let_go(self._leases, unneeded)
         return there
+
+    @asynccontextmanager
+    async def _leased(self, lease: str) -> AsyncIterator[None]:
+        """Make a lease, and let it go if the journal does not take what it is for."""
+        await self._leases.create(lease, seconds=self._lease_seconds)
+        try:
+            yield
+        except JournalUnavailableError:
+            await let_go(self._leases, lease)
+            raise
 
     async def append(self, repository: Repository, upload_id: str, chunk: Chunk) -> int:
         """Take a chunk; returns how many bytes the session holds now.
@@ -146,7 +157,7 @@ class BlobPush:
             await self._close_idle()
             try:
                 await self._drop_stale()
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, JournalUnavailableError) as error:
                 _log.warning("upload.sweep.postponed", reason=str(error))
 
     async def _close_idle(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from mirror.core.errors import StoreUnavailableError
+from mirror.core.outlast import outlast
 from mirror.core.ports import Clock, Jobs, Leases
 from mirror.core.publish import JOB_LEASES
 
@@ -39,13 +40,17 @@ class Reconciler:
         while True:
             try:
                 _log.info("containerd.ready", version=await self._probe())
-                return await self.mend()
+                return await outlast(self._clock, self.mend)
             except StoreUnavailableError as error:
                 _log.warning("containerd.unavailable", reason=str(error))
                 await self._clock.sleep(_PROBE_EVERY)
 
     async def mend(self) -> None:
-        """End leases without a job, make leases that a job lacks. Raises StoreUnavailableError."""
+        """End leases without a job, make leases that a job lacks.
+
+        Raises:
+            StoreUnavailableError, JournalUnavailableError: one of the two is away.
+        """
         there = set(await self._leases.list(JOB_LEASES))
         in_flight = self._in_flight()  # before the journal is read: a push on its way is in one or in both
         wanted = {job.lease: job for job in await self._jobs.held()}

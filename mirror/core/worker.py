@@ -10,6 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
+from mirror.core.outlast import outlast
 from mirror.core.ports import Clock, Jobs, Leases, Rule
 from mirror.core.signal import Signal
 
@@ -72,7 +73,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._slots.acquire()
-                group.create_task(self._carry_out(await self._next()))
+                group.create_task(self._carry_out(await outlast(self._clock, self._next)))
 
     async def _next(self) -> Task:
         while True:
@@ -97,8 +98,9 @@ class Worker:
         job = task.job
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
-                await self._jobs.settle(task, await self._outcome(task))
-                await self._release(task)
+                outcome = await self._outcome(task)
+                await outlast(self._clock, lambda: self._jobs.settle(task, outcome))
+                await outlast(self._clock, lambda: self._release(task))
         finally:
             self._running[job.repository.registry] -= 1
             self._slots.release()

@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from mirror.core.errors import ContentMissingError, StoreUnavailableError
+from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError
 from mirror.core.ports import Clock
 from mirror.oci.errors import Problem, RegistryError
 
@@ -61,7 +61,10 @@ def _refusal(error: Exception) -> RegistryError:  # noqa: PLR0911 - a table, one
             return error
         case StoreUnavailableError():
             _log.warning("store.unavailable", reason=str(error))
-            return RegistryError(Problem.STORE_UNAVAILABLE, headers={"Retry-After": _RETRY_AFTER})
+            return _later(Problem.STORE_FULL if error.full else Problem.STORE_UNAVAILABLE)
+        case JournalUnavailableError():
+            _log.warning("journal.unavailable", reason=str(error))
+            return _later(Problem.JOURNAL_FULL if error.full else Problem.JOURNAL_UNAVAILABLE)
         case ContentMissingError():
             return RegistryError(Problem.BLOB_UNKNOWN, str(error))
         case web.HTTPNotFound():
@@ -73,3 +76,7 @@ def _refusal(error: Exception) -> RegistryError:  # noqa: PLR0911 - a table, one
         case _:
             _log.error("http.failed", exc_info=error)
             return RegistryError(Problem.INTERNAL)
+
+
+def _later(problem: Problem) -> RegistryError:
+    return RegistryError(problem, headers={"Retry-After": _RETRY_AFTER})

@@ -2,22 +2,46 @@
 
 import asyncio
 import fcntl
+import os
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
+from mirror.core.errors import JournalUnavailableError
 from mirror.journal.migrate import migrate, migrations, version
 
 _Result = TypeVar("_Result")
 _Value = str | bytes | int | float | None
+_OWNERS = 0o600
+# SQLite's manual, "Result and Error Codes": the low byte of an extended code is its primary one.
+_PRIMARY = 0xFF
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
 
 class JournalError(Exception):
-    """The journal cannot be used: it is damaged, another daemon's, or of a version that this one does not know."""
+    """The journal is not this daemon's to use: it is another one's, of an unknown version, or closed."""
+
+
+class JournalDamagedError(JournalUnavailableError):
+    """The journal's file cannot be trusted any more, and no restart mends that; a person must."""
+
+    def __init__(self, path: Path, damage: str) -> None:
+        advice = "move it away with its -wal and -shm, mend a copy (sqlite3 .recover) or start without"
+        super().__init__(f"{path} is damaged: {damage}; {advice}", full=False)
 
 
 class Session:
@@ -53,15 +77,20 @@ class Database:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._statements = _named(resources.files(__package__).joinpath("queries.sql").read_text())
         self._connection: sqlite3.Connection | None = None
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
+        self._damage: JournalDamagedError | None = None
+        self._damaged = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Open, check and recover the journal.
 
         Raises:
-            JournalError: it is damaged, of an unknown version, or in use by another daemon.
-            sqlite3.Error, OSError: it cannot be opened at all, or not be brought up to this daemon's version.
+            JournalError: it is of an unknown version, or in use by another daemon.
+            JournalDamagedError: it is damaged.
+            JournalUnavailableError, OSError: it cannot be read or written.
+            sqlite3.Error: a migration failed.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             await self._call(self._open)
         except BaseException:  # a cancelled start too: nobody else will close what is half open
@@ -75,25 +104,33 @@ class Database:
         self._thread.shutdown()
 
     async def transact(self, work: Callable[[Session], _Result]) -> _Result:
-        """Run `work` in one transaction: all of it is on disk when this returns, or none of it ever is."""
+        """Run `work` in one transaction: all of it is on disk when this returns, or none of it ever is.
+
+        Raises:
+            JournalUnavailableError: the disk is full, or fails, or what is on it is damaged.
+        """
         self._opened()  # once it is closed, its thread takes nothing any more
         return await self._call(lambda: self._transact(work))
+
+    async def until_damaged(self) -> None:
+        """Wait for as long as the file can be trusted. Raises JournalDamagedError."""
+        await self._damaged.wait()
+        if self._damage:
+            raise self._damage
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self._path.with_name(f"{self._path.name}.lock").open("w")
+        self._lock = _private(self._path.with_name(f"{self._path.name}.lock"))
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._connect()
         except BlockingIOError as error:
             raise JournalError(f"{self._path} is in use by another daemon") from error
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
-                raise  # its subclasses speak of locks, permissions and full disks
-            raise JournalError(f"{self._path} is damaged: {error}") from error
+        os.close(_private(self._path))  # SQLite gives its -wal and -shm the mode of the file itself
+        with self._understood():
+            self._connect()
 
     def _connect(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -106,28 +143,48 @@ class Database:
         self._transact(_recover)
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise JournalError(f"{self._path} is damaged: {verdict}")
+            raise JournalDamagedError(self._path, verdict)
+        if dangling := connection.execute("PRAGMA foreign_key_check").fetchone():
+            raise JournalDamagedError(self._path, f"a row of {dangling[0]} refers to nothing")
         if not 0 <= (found := version(connection)) <= len(self._schema):
             raise JournalError(f"{self._path} has version {found}, this daemon knows up to {len(self._schema)}")
 
     def _transact(self, work: Callable[[Session], _Result]) -> _Result:
         connection = self._opened()
-        with _Transaction(connection):
+        with self._understood(), _Transaction(connection):
             return work(Session(connection, self._statements))
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise JournalError(f"{self._path} is closed")
+        if self._damage:  # a change that seems to succeed now may be lost with the file
+            raise self._damage
         return self._connection
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Raise what SQLite's result codes mean to others; damage is remembered."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+            if code in _DAMAGED:
+                self._damage = JournalDamagedError(self._path, str(error))
+                self._loop.call_soon_threadsafe(self._damaged.set)
+                raise self._damage from error
+            if code in _UNAVAILABLE:
+                raise JournalUnavailableError(f"{self._path}: {error}", full=code == sqlite3.SQLITE_FULL) from error
+            raise
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
+            self._lock = None
 
 
 def _recover(session: Session) -> None:
@@ -147,11 +204,17 @@ class _Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._connection.execute("ROLLBACK" if kind else "COMMIT")
-        except sqlite3.Error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            self._connection.rollback()  # nothing is left to do after a COMMIT, nor where SQLite did it by itself
+
+
+def _private(path: Path) -> int:
+    """Open a file for its owner alone, made if it is not there; returns its descriptor."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNERS)
+    os.fchmod(descriptor, _OWNERS)
+    return descriptor
 
 
 def _named(text: str) -> dict[str, str]:

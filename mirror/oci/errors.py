@@ -43,6 +43,9 @@ class Problem(Enum):
     NOT_FOUND = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such endpoint")
     METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
     BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")
+    JOURNAL_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the journal's disk is full")
+    JOURNAL_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the journal cannot be written")
+    STORE_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the disk of the host's containerd is full")
     STORE_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the host's containerd is not answering")
     INTERNAL = (HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error, see the daemon's log")
 

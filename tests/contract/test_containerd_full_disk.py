@@ -1,6 +1,5 @@
 """A containerd whose disk is full: what fails for that reason may succeed later, and must say so."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mirror.core.ports import Content, Extraction, Snapshots
 from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
 from tests.contract.store import fresh, fresh_ref, halves, store
 from tests.rig.containerd import Containerd
+from tests.rig.disk import Disk
 from tests.rig.images import File, Layer, build_image
 
 DISK = 16 * 1024 * 1024
@@ -20,21 +20,16 @@ DISK = 16 * 1024 * 1024
 @pytest.fixture
 def containerd(directory: Path) -> Iterator[Containerd]:
     """One of its own, on a disk of 16 MiB."""
-    disk = directory / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)], check=True)
-    try:
-        with Containerd(disk / "c") as containerd:
-            yield containerd
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with Disk(directory / "disk", DISK) as disk, Containerd(disk.path / "c") as containerd:
+        yield containerd
 
 
 async def test_ingest(content: Content, lease: str) -> None:
     """A blob larger than the disk fails with the disk's own words; there is room again after the abort."""
     ingest = await content.ingest(ref := fresh_ref(), lease)
-    with pytest.raises(StoreUnavailableError, match="no space left"):
+    with pytest.raises(StoreUnavailableError, match="no space left") as refusal:
         await ingest.write(bytes(2 * DISK))
+    assert refusal.value.full
     await content.abort(ref)
     await store(content, fresh(1_000_000)[0], lease)
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from mirror.core.jobs import ON_PUSH, Kind, NewDelete, Outcome, State, Task
 from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
-from mirror.journal.db import Database, JournalError, Session
+from mirror.journal.db import Database, JournalDamagedError, JournalError, Session
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.migrate import migrations
@@ -471,14 +471,14 @@ class TestFile:
             for _ in range(50):
                 await JobsTable(database).enqueue(push())
         damaged = rewrite(path, damage)
-        with pytest.raises(JournalError, match=f"{path.name} .*damaged"):
+        with pytest.raises(JournalDamagedError, match=f"{path.name} is damaged"):
             async with Database(path):
                 pass
         assert rewrite(path, lambda data: data)[:4096] == damaged[:4096]
 
     async def test_a_file_that_cannot_be_opened(self, tmp_path: Path) -> None:
         """A directory in its place is no damage, and is told apart from it."""
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(IsADirectoryError):
             async with Database(tmp_path):
                 pass
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.core.jobs import Job, Kind, NewDelete, Outcome, State
-from mirror.core.ports import Jobs, Rule, Transfer, Transfers
+from mirror.core.ports import OLDEST, Jobs, Rule, Transfer, Transfers
 from mirror.journal.db import Database
 from mirror.journal.jobs import JobsTable
 from mirror.journal.migrate import migrate, migrations
@@ -49,7 +49,7 @@ def transfers(database: Database) -> Transfers:
     return TransfersTable(database)
 
 
-async def order(jobs: Jobs, rule: Rule = Rule()) -> list[int]:
+async def order(jobs: Jobs, rule: Rule = OLDEST) -> list[int]:
     """The ids of all replications that can be claimed together, in their order."""
     claimed: list[int] = []
     while task := await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON, rule):

@@ -1,5 +1,6 @@
-"""sd_notify(3) against a real datagram socket, in the place of systemd."""
+"""What systemd is told: by sd_notify(3), against a real datagram socket in its place, and by the unit."""
 
+import configparser
 import secrets
 import socket
 from collections.abc import Iterator
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mirror.cli.options import BAD_SETTINGS, DAMAGED
 from mirror.runtime.systemd import notify
+
+UNIT = Path(__file__).parents[2] / "systemd/registry-mirror.service"
 
 
 @contextmanager
@@ -46,3 +50,10 @@ def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, addres
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")
+
+
+def test_what_is_not_started_again() -> None:
+    """The unit knows the exit codes that no restart mends, and no others."""
+    unit = configparser.ConfigParser()
+    unit.read(UNIT)
+    assert unit["Service"]["RestartPreventExitStatus"].split() == [str(code) for code in (BAD_SETTINGS, DAMAGED)]

@@ -10,6 +10,7 @@ from mirror.core.errors import (
     BadLayerError,
     ContentMissingError,
     DigestMismatchError,
+    JournalUnavailableError,
     StoreUnavailableError,
     UpstreamError,
 )
@@ -70,6 +71,7 @@ def test_the_horizon_is_beyond_every_delay(longest: float) -> None:
         (UpstreamError("401 no", transient=False), State.PARKED, "401 no"),
         (UpstreamError("403 no", transient=False, retry_after=5), State.PARKED, "403 no"),
         (StoreUnavailableError("containerd: away"), State.PENDING, "containerd: away"),
+        (JournalUnavailableError("no room", full=True), State.PENDING, "no room"),
         (ContentMissingError(DIGEST), State.PARKED, f"lost: {DIGEST}"),
         (BadLayerError("no tar"), State.PARKED, "no tar"),
         (RegistryError(Problem.MANIFEST_INVALID), State.PARKED, "MANIFEST_INVALID: manifest invalid"),

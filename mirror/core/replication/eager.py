@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from mirror.core.errors import ContentMissingError, StoreUnavailableError, UpstreamError
+from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError, UpstreamError
 from mirror.core.ports import Clock
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.turns import Wish
@@ -46,5 +46,5 @@ class HeadStart:
     async def _bring(self, wish: Wish, blob: Descriptor) -> None:
         try:
             await self._carriers[wish.repository.registry].bring(wish, blob, lambda _: None)
-        except (UpstreamError, StoreUnavailableError, ContentMissingError) as error:
+        except (UpstreamError, StoreUnavailableError, ContentMissingError, JournalUnavailableError) as error:
             _log.info("head_start.left", blob=blob.digest, repository=str(wish.repository), reason=str(error))

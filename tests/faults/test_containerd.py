@@ -1,0 +1,30 @@
+"""A containerd that cannot take what is pushed."""
+
+from pathlib import Path
+
+from tests.conftest import UPSTREAM
+from tests.rig.containerd import Containerd
+from tests.rig.daemon import Daemon
+from tests.rig.disk import Disk
+from tests.rig.wire import Wire, digest_of
+
+BLOB = bytes(range(256)) * 4000
+
+
+def test_its_disk_is_full(directory: Path) -> None:
+    """A push is a 507 that says whose disk is full, and succeeds once there is room again."""
+    upstreams = {UPSTREAM: "http://127.0.0.1:1"}
+    with (
+        Disk(directory / "disk", 16 * 1024 * 1024) as disk,
+        Containerd(disk.path / "c") as containerd,
+        Daemon(directory / "daemon", containerd.address, upstreams) as daemon,
+    ):
+        wire = Wire(daemon.url)
+        location = wire.begin("team/app")
+        disk.fill()
+        answer = wire.ask("PATCH", location, BLOB)
+        assert (answer.status, answer.code) == (507, "UNAVAILABLE")
+        assert answer.error["message"] == "the disk of the host's containerd is full"
+        disk.free()
+        assert wire.push_blob("team/app", BLOB) == digest_of(BLOB)
+        assert not daemon.complaints()
