@@ -20,6 +20,7 @@ from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
+from mirror.core.errors import UpstreamError
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
@@ -44,7 +45,9 @@ from mirror.oci.manifest import Platform
 from mirror.runtime import supervise, systemd
 from mirror.runtime.clock import SystemClock
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import DockerConfig, PasswordFile, TokenFile
+from mirror.upstream.tls import tls_context
+from mirror.upstream.transport import Proxy, Transport
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +62,7 @@ async def serve(settings: config.Settings) -> None:
     """Run the daemon until it is told to stop.
 
     Raises:
+        SettingsError: a file that an upstream's settings name cannot be used.
         JournalError, OSError: it could not start.
         ExceptionGroup: one of its tasks crashed.
     """
@@ -96,7 +100,7 @@ class Rooms:
         """Open the journal, the upstreams' connection pools and the channel to containerd; `stack` closes them."""
         database = await stack.enter_async_context(Database(settings.journal.path))
         upstreams = {
-            name: RegistryClient(await stack.enter_async_context(_transport(upstream)))
+            name: RegistryClient(await stack.enter_async_context(_transport(name, upstream)))
             for name, upstream in settings.upstreams.items()
         }
         rooms = cls(settings, database, upstreams)
@@ -264,12 +268,42 @@ def _fresh_socket(path: Path) -> str:
     return str(path)
 
 
-def _transport(upstream: config.Upstream) -> Transport:
-    credentials = None
+def _transport(name: str, upstream: config.Upstream) -> Transport:
+    """The way to an upstream. Raises SettingsError when a file that its settings name cannot be used."""
+    try:
+        tls = _tls(upstream)
+        credentials, proxy = _credentials(name, upstream), _proxy(upstream)
+        for source in (credentials, proxy and proxy.login):
+            if source:
+                source.check()
+    except (UpstreamError, ValueError) as error:
+        raise config.SettingsError(f"upstreams.{name}: {error}") from error
+    return Transport(URL(upstream.url), credentials=credentials, tls=tls, proxy=proxy)
+
+
+def _tls(upstream: config.Upstream) -> ssl.SSLContext | None:
+    if upstream.ca_file is None and upstream.client_cert is None:
+        return None
+    return tls_context(upstream.ca_file, upstream.client_cert, upstream.client_key)
+
+
+def _credentials(name: str, upstream: config.Upstream) -> PasswordFile | TokenFile | DockerConfig | None:
     if upstream.username is not None and upstream.password_file is not None:
-        credentials = Credentials(upstream.username, upstream.password_file.read_text().strip())
-    tls = ssl.create_default_context(cafile=upstream.ca_file) if upstream.ca_file else None
-    return Transport(URL(upstream.url), credentials=credentials, tls=tls)
+        return PasswordFile(upstream.username, upstream.password_file)
+    if upstream.token_file is not None:
+        return TokenFile(upstream.token_file)
+    if upstream.docker_config is not None:
+        return DockerConfig(upstream.docker_config, (URL(upstream.url).host_port_subcomponent or "", name))
+    return None
+
+
+def _proxy(upstream: config.Upstream) -> Proxy | None:
+    if upstream.proxy is None:
+        return None
+    login = None
+    if upstream.proxy_username is not None and upstream.proxy_password_file is not None:
+        login = PasswordFile(upstream.proxy_username, upstream.proxy_password_file)
+    return Proxy(URL(upstream.proxy), login)
 
 
 def _this_machine() -> Platform:

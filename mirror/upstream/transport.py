@@ -1,10 +1,9 @@
 """One connection pool per upstream, its credentials, and the one reading of its answers as errors."""
 
 import asyncio
-import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +13,11 @@ import aiohttp
 from yarl import URL
 
 from mirror.core.errors import UpstreamError
+from mirror.core.ports import Clock
+from mirror.runtime.clock import SystemClock
+from mirror.upstream.authorization import Access, Authorization
+from mirror.upstream.credentials import PasswordFile, Source
+from mirror.upstream.token import TokenRequest
 
 _CONNECT = 10.0
 _TRANSIENT = frozenset(
@@ -21,35 +25,56 @@ _TRANSIENT = frozenset(
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_EARLY,
         HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,  # it is about the way there, not about the request
     }
 )
 # Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay.
 _TRANSIENT_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 _MAX_REDIRECTS = 5
 _MAX_ERROR_BODY = 4096
+_MAX_TOKEN = 1 << 20
 _MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """A user name and a password, for HTTP basic authentication."""
+class Proxy:
+    """An HTTP proxy on the way to an upstream: asked by CONNECT for https, by absolute URLs for http."""
 
-    username: str
-    password: str
+    url: URL
+    login: PasswordFile | None = None
 
-    def __repr__(self) -> str:
-        return f"Credentials({self.username!r}, …)"
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request, without what is shown of our credentials."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | AsyncIterator[bytes] | None
+    scopes: Sequence[str]
 
 
 class Transport:
-    """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up."""
+    """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up.
+
+    Proxies that the environment names are not used: what is not in the settings does not count.
+    """
 
     def __init__(
-        self, base: URL, *, credentials: Credentials | None, tls: ssl.SSLContext | None, stall: float = 60.0
+        self,
+        base: URL,
+        *,
+        credentials: Source | None,
+        tls: ssl.SSLContext | None,
+        proxy: Proxy | None = None,
+        stall: float = 60.0,
+        clock: Clock | None = None,
     ) -> None:
         self._base = base
-        self._credentials = credentials
+        self._authorization = Authorization(base, credentials, self._ask_token_server, clock or SystemClock())
         self._tls = tls
+        self._proxy = proxy
         self._stall = stall
         self._session: aiohttp.ClientSession | None = None
 
@@ -79,7 +104,15 @@ class Transport:
             usable = False
         if not usable:
             raise UpstreamError("answered an upload without a usable Location", transient=False)
-        return url
+        return self._secured(url)
+
+    def _secured(self, url: URL) -> URL:
+        """A proxy that ends TLS in front of the upstream may leave it to believe that it is asked over http."""
+        base = self._base
+        ours = url.host == base.host and url.port in {80, base.port}
+        if not (ours and url.scheme == "http" and base.scheme == "https"):
+            return url
+        return url.with_scheme("https").with_port(base.explicit_port)
 
     @asynccontextmanager
     async def request(
@@ -89,29 +122,95 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | AsyncIterator[bytes] | None = None,
+        scopes: Sequence[str] = (),
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
+
+        `scopes` are what a token must allow, should the upstream ask for one; a caller that names the same ones for
+        all requests of a job makes do with one token.
 
         Raises:
             UpstreamError: no answer, or any other status.
         """
-        if self._session is None:
-            raise UpstreamError("not connected", transient=True)
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers={**(headers or {}), **self._authorization(url)},
-                data=body,
-                allow_redirects=method in {"GET", "HEAD"},
-                max_redirects=_MAX_REDIRECTS,
-            ) as answer:
+            async with self._answered(_Request(method, url, headers or {}, body, scopes)) as answer:
                 await _check(answer)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamError(f"{method} {_shown(url)}: {_why(error)}", transient=True) from error
 
-    async def send(self, method: str, url: URL, *, size: int, body: AsyncIterator[bytes]) -> None:
+    @asynccontextmanager
+    async def _answered(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a request, which is repeated once where a new token may change it."""
+        for last in (False, True):
+            access = await self._access(request)
+            async with self._sent(request, access) as answer:
+                if last or not self._may_change(answer, request, access):
+                    yield answer
+                    return
+
+    async def _access(self, request: _Request) -> Access:
+        """What to show: nothing but to the upstream itself, as a `Location` may lead anywhere."""
+        return await self._authorization.access(request.scopes) if self._is_own(request.url) else Access()
+
+    @asynccontextmanager
+    async def _sent(self, request: _Request, access: Access) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with self._connected().request(
+            request.method,
+            request.url,
+            headers={**request.headers, **access.headers},
+            data=request.body,
+            allow_redirects=request.method in {"GET", "HEAD"},
+            max_redirects=_MAX_REDIRECTS,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=await self._proxy_headers(),
+        ) as answer:
+            yield answer
+
+    def _may_change(self, answer: aiohttp.ClientResponse, request: _Request, access: Access) -> bool:
+        """Whether the same request may now be answered better. Raises UpstreamError when its body is gone."""
+        if answer.status != HTTPStatus.UNAUTHORIZED or not self._is_own(answer.url):
+            return False
+        if not self._authorization.may_cure(access, answer.headers.getall("WWW-Authenticate", [])):
+            return False
+        if isinstance(request.body, AsyncIterator):
+            reason = f"{request.method} {_shown(request.url)}: 401 that a new token may cure"
+            raise UpstreamError(reason, transient=True)
+        return True
+
+    async def _ask_token_server(self, request: TokenRequest) -> bytes:
+        """The answer to a request for a token; it is followed nowhere else, and cut where no token is that long."""
+        method = "GET" if request.form is None else "POST"
+        try:
+            async with self._connected().request(
+                method,
+                request.url,
+                headers=request.headers,
+                data=request.form,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._stall, sock_connect=_CONNECT),
+                proxy=self._proxy.url if self._proxy else None,
+                proxy_headers=await self._proxy_headers(),
+            ) as answer:
+                await require(answer)
+                return await _first(answer, _MAX_TOKEN)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamError(f"{method} {_shown(request.url)}: {_why(error)}", transient=True) from error
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise UpstreamError("not connected", transient=True)
+        return self._session
+
+    async def _proxy_headers(self) -> dict[str, str]:
+        """The login for the proxy: aiohttp says it as Proxy-Authorization, in tunnels, requests and redirects alike."""
+        if self._proxy is None or self._proxy.login is None:
+            return {}
+        return {"Authorization": (await self._proxy.login.current()).header}
+
+    async def send(
+        self, method: str, url: URL, *, size: int, body: AsyncIterator[bytes], scopes: Sequence[str] = ()
+    ) -> None:
         """Send a streamed body of `size` bytes; a failure to read the body is raised as it is.
 
         Raises:
@@ -123,7 +222,7 @@ class Transport:
         try:
             async with asyncio.timeout(self._stall) as watchdog:
                 source.on_progress = lambda: watchdog.reschedule(loop.time() + self._stall)
-                async with self.request(method, url, headers=headers, body=source.read()) as answer:
+                async with self.request(method, url, headers=headers, body=source.read(), scopes=scopes) as answer:
                     await require(answer)
         except (UpstreamError, TimeoutError) as error:
             if source.error is not None:
@@ -132,12 +231,8 @@ class Transport:
                 raise UpstreamError(f"{method} {_shown(url)}: stalled", transient=True) from error
             raise
 
-    def _authorization(self, url: URL) -> dict[str, str]:
-        """Credentials, for the upstream itself only: a `Location` may lead to a host that must not see them."""
-        if self._credentials is None or url.origin() != self._base.origin():
-            return {}
-        login = f"{self._credentials.username}:{self._credentials.password}"
-        return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+    def _is_own(self, url: URL) -> bool:
+        return url.origin() == self._base.origin()
 
 
 class _Source:
@@ -156,6 +251,16 @@ class _Source:
         except Exception as error:  # whatever it is, it is raised on, and by `send` once more
             self.error = error
             raise
+
+
+async def _first(answer: aiohttp.ClientResponse, size: int) -> bytes:
+    """The first `size` bytes of an answer, or all that there are."""
+    chunks = bytearray()
+    async for data in answer.content.iter_any():
+        chunks += data
+        if len(chunks) >= size:
+            break
+    return bytes(chunks[:size])
 
 
 async def _check(answer: aiohttp.ClientResponse) -> None:

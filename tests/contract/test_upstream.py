@@ -16,7 +16,8 @@ from mirror.core.ports import Upstream
 from mirror.oci.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import Credentials
+from mirror.upstream.transport import Transport
 from tests.rig.registry import Registry
 from tests.rig.web import Login
 

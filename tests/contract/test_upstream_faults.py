@@ -17,7 +17,8 @@ from mirror.core.ports import Upstream
 from mirror.oci.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
 from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import Credentials
+from mirror.upstream.transport import Transport
 from tests.rig.ports import free_port
 
 REPOSITORY = Repository("registry.example.com", "team/app")
@@ -243,6 +244,24 @@ class TestLocation:
         assert f"{stranger.url}up/1: 403" in str(await refusal(upstream, "upload_blob"))
 
     @pytest.mark.parametrize(
+        ("base", "location", "meant"),
+        [
+            ("https://r.example.com", "http://r.example.com/up/1?a=%2B", "https://r.example.com/up/1?a=%2B"),
+            ("https://r.example.com:5443", "http://r.example.com/up/1", "https://r.example.com:5443/up/1"),
+            ("https://r.example.com:5443", "http://r.example.com:5443/up/1", "https://r.example.com:5443/up/1"),
+            ("https://r.example.com", "http://r.example.com:443/up/1", "https://r.example.com/up/1"),
+            ("https://r.example.com", "http://r.example.com:8080/up/1", "http://r.example.com:8080/up/1"),
+            ("https://r.example.com", "http://s.example.com/up/1", "http://s.example.com/up/1"),
+            ("http://r.example.com", "http://r.example.com/up/1", "http://r.example.com/up/1"),
+            ("http://r.example.com", "https://r.example.com/up/1", "https://r.example.com/up/1"),
+        ],
+    )
+    def test_in_the_clear(self, base: str, location: str, meant: str) -> None:
+        """A proxy that ends TLS may let an https upstream answer http for itself: nothing goes in the clear."""
+        transport = Transport(URL(base), credentials=CREDENTIALS, tls=None)
+        assert str(transport.location(location)) == meant
+
+    @pytest.mark.parametrize(
         "location",
         [None, "", "http://[", "http://host:port/", "mailto:me@example.com", f"ftp://x/?{STATE}", f"file:///x?{STATE}"],
     )
@@ -277,6 +296,16 @@ class TestRedirects:
             ("HEAD", "/data", None),
             ("GET", "/data", None),
         ]
+
+    async def test_a_strangers_challenge_is_not_heeded(
+        self, server: Scripted, stranger: Scripted, upstream: Upstream
+    ) -> None:
+        """Whoever the upstream redirects to cannot have our credentials by asking for a token."""
+        server.always(307, {"Location": f"{stranger.url}data"})
+        stranger.always(401, {"WWW-Authenticate": f'Bearer realm="{stranger.url}token"'})
+        for _ in range(2):
+            assert not (await refusal(upstream, "has_blob")).transient
+        assert {(url.path, sent_by) for _, url, sent_by, _ in stranger.seen} == {("/data", None)}
 
     @pytest.mark.parametrize("call", ["has_blob", "get_manifest"])
     async def test_in_a_circle(self, server: Scripted, upstream: Upstream, call: str) -> None:
