@@ -5,8 +5,11 @@ Nothing of what they hold is in any error or `repr`.
 
 import asyncio
 import base64
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -219,19 +222,30 @@ class _Helper:
         return _secret(answer.username, answer.secret)
 
     async def _run(self) -> tuple[int, bytes]:
-        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        command = f"docker-credential-{self.name}"
-        process = await asyncio.create_subprocess_exec(command, "get", stdin=pipe, stdout=pipe, stderr=nothing)
+        process = await asyncio.create_subprocess_exec(
+            f"docker-credential-{self.name}",
+            "get",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             output, _ = await process.communicate(self.server.encode())
         finally:
             if process.returncode is None:
-                process.kill()
+                _kill_group(process.pid)
                 await process.wait()
         return process.returncode or 0, output
 
     def _failure(self, why: str) -> UpstreamError:
         return UpstreamError(f"docker-credential-{self.name}: {why}", transient=True)
+
+
+def _kill_group(leader: int) -> None:
+    """A helper may be a script: what it started must not outlive it, nor hold its pipes open."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 class _HelperAnswer(msgspec.Struct, frozen=True, rename="pascal"):

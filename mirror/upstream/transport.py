@@ -1,4 +1,4 @@
-"""One connection pool per upstream, its credentials, and the one reading of its answers as errors."""
+"""One connection pool per upstream, and the one reading of its answers as errors."""
 
 import asyncio
 import json
@@ -13,7 +13,6 @@ import aiohttp
 from yarl import URL
 
 from mirror.core.errors import UpstreamError
-from mirror.core.ports import Clock
 from mirror.runtime.clock import SystemClock
 from mirror.upstream.authorization import Access, Authorization
 from mirror.upstream.credentials import PasswordFile, Source
@@ -69,10 +68,9 @@ class Transport:
         tls: ssl.SSLContext | None,
         proxy: Proxy | None = None,
         stall: float = 60.0,
-        clock: Clock | None = None,
     ) -> None:
         self._base = base
-        self._authorization = Authorization(base, credentials, self._ask_token_server, clock or SystemClock())
+        self._authorization = Authorization(base, credentials, self._ask_token_server, SystemClock())
         self._tls = tls
         self._proxy = proxy
         self._stall = stall
@@ -83,6 +81,7 @@ class Transport:
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._stall),
             auto_decompress=False,
+            proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
         )
         return self
@@ -162,7 +161,6 @@ class Transport:
             data=request.body,
             allow_redirects=request.method in {"GET", "HEAD"},
             max_redirects=_MAX_REDIRECTS,
-            proxy=self._proxy.url if self._proxy else None,
             proxy_headers=await self._proxy_headers(),
         ) as answer:
             yield answer
@@ -189,7 +187,6 @@ class Transport:
                 data=request.form,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._stall, sock_connect=_CONNECT),
-                proxy=self._proxy.url if self._proxy else None,
                 proxy_headers=await self._proxy_headers(),
             ) as answer:
                 await require(answer)

@@ -36,13 +36,15 @@ class TestPasswordFile:
         assert await PasswordFile("builder", put(file, f"\n {LOGIN.password}\n")).current() == LOGIN
 
     async def test_it_is_renewed(self, file: Path) -> None:
-        """A new content counts at the next use, also when it came by a rename and has the same length and age."""
-        source = PasswordFile("builder", put(file, "first"))
+        """A new content counts at the next use: by its length, by its age, or by a rename alone."""
+        source = PasswordFile("builder", aged(put(file, "first")))
         assert await source.current() == Credentials("builder", "first")
-        put(file, "second")
+        aged(put(file, "second"))
         assert await source.current() == Credentials("builder", "second")
-        replace(file, "thirds")
+        aged(put(file, "thirds"), seconds=1)
         assert await source.current() == Credentials("builder", "thirds")
+        aged(put(file.with_name("new"), "fourth"), seconds=1).rename(file)
+        assert await source.current() == Credentials("builder", "fourth")
 
     async def test_it_goes_and_comes_back(self, file: Path) -> None:
         """While it is away there is no login, for the file may be about to be written."""
@@ -83,12 +85,10 @@ def remove(file: Path) -> None:
     file.unlink()
 
 
-def replace(file: Path, content: str) -> None:
-    """Put another file of the same age in its place."""
-    stat = file.stat()
-    new = put(file.with_name("new"), content)
-    os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    new.rename(file)
+def aged(file: Path, seconds: int = 0) -> Path:
+    """Set the time at which it was written."""
+    os.utime(file, (seconds, seconds))
+    return file
 
 
 def written(file: Path, config: object) -> Path:
@@ -187,7 +187,7 @@ case $server in
     https://index.docker.io/v1/) printf '{"Username": "<token>", "Secret": "hunter2"}' ;;
     broken.example.com) echo hunter2; echo hunter2 >&2; exit 3 ;;
     garbled.example.com) echo '{"Username": "hunter2"' ;;
-    slow.example.com) exec sleep 60 ;;
+    slow.example.com) sleep 60; echo ;;
     *) echo 'credentials not found in native keychain'; exit 1 ;;
 esac
 """
