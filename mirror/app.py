@@ -21,6 +21,7 @@ from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
+from mirror.core.errors import UpstreamError
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.outlast import outlast
 from mirror.core.progress import Board
@@ -55,7 +56,9 @@ from mirror.oci.manifest import Platform
 from mirror.runtime import supervise, systemd
 from mirror.runtime.clock import SystemClock
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import DockerConfig, PasswordFile, TokenFile
+from mirror.upstream.tls import tls_context
+from mirror.upstream.transport import Proxy, Transport
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +73,7 @@ async def serve(settings: config.Settings) -> None:
     """Run the daemon until it is told to stop.
 
     Raises:
+        SettingsError: a file that an upstream's settings name cannot be used.
         JournalError, JournalUnavailableError, OSError: it could not start.
         ExceptionGroup: one of its tasks crashed, or the journal turned out to be damaged.
     """
@@ -112,9 +116,22 @@ class Rooms:
         rooms = cls(settings, database)
         stack.push_async_callback(rooms.channel.close)
         for name, upstream in settings.upstreams.items():
-            transport = _transport(upstream, rooms.breakers[name], settings.replication.stall)
+            transport = rooms.transport(name, upstream, settings.replication.stall)
             rooms.upstreams[name] = RegistryClient(await stack.enter_async_context(transport))
         return rooms
+
+    def transport(self, name: str, upstream: config.Upstream, stall: float) -> Transport:
+        """The way to an upstream. Raises SettingsError when a file that its settings name cannot be used."""
+        tls, credentials, proxy = _connection(name, upstream)
+        return Transport(
+            URL(upstream.url),
+            credentials=credentials,
+            tls=tls,
+            proxy=proxy,
+            clock=self.clock,
+            breaker=self.breakers[name],
+            stall=stall,
+        )
 
     def _breaker(self, settings: config.Settings) -> Breaker:
         return Breaker(clock=self.clock, random=self.random, backoff=_backoff(settings))
@@ -203,7 +220,7 @@ class Replication:
     def __init__(self, settings: config.Settings, rooms: Rooms, board: Board) -> None:
         self._settings = settings
         self._rooms = rooms
-        self._pace = Pace(rooms.clock, settings.replication.rate)
+        self._pace = Pace(rooms.clock, settings.replication.rate or None)
         carriers = {name: self._carrier(name, upstream) for name, upstream in settings.upstreams.items()}
         fallback = FallbackTags()
         self.head_start = HeadStart(carriers, rooms.clock)
@@ -235,7 +252,7 @@ class Replication:
             transfers=self._rooms.transfers,
             clock=self._rooms.clock,
             turns=Turns(self._settings.replication.blobs),
-            throttle=Throttle(self._pace, Pace(self._rooms.clock, upstream.rate)),
+            throttle=Throttle(self._pace, Pace(self._rooms.clock, upstream.rate or None)),
         )
 
     def worker(self, kind: Kind, wiring: "_Wiring") -> Worker:
@@ -349,12 +366,45 @@ def _fresh_socket(path: Path) -> str:
     return str(path)
 
 
-def _transport(upstream: config.Upstream, breaker: Breaker, stall: float) -> Transport:
-    credentials = None
+_Secrets = PasswordFile | TokenFile | DockerConfig
+
+
+def _connection(name: str, upstream: config.Upstream) -> tuple[ssl.SSLContext | None, _Secrets | None, Proxy | None]:
+    """TLS, credentials and the proxy for an upstream. Raises SettingsError when a file of theirs cannot be used."""
+    try:
+        tls = _tls(upstream)
+        credentials, proxy = _credentials(name, upstream), _proxy(upstream)
+        for source in (credentials, proxy and proxy.login):
+            if source:
+                source.check()
+    except (UpstreamError, ValueError) as error:
+        raise config.SettingsError(f"upstreams.{name}: {error}") from error
+    return tls, credentials, proxy
+
+
+def _tls(upstream: config.Upstream) -> ssl.SSLContext | None:
+    if upstream.ca_file is None and upstream.client_cert is None:
+        return None
+    return tls_context(upstream.ca_file, upstream.client_cert, upstream.client_key)
+
+
+def _credentials(name: str, upstream: config.Upstream) -> _Secrets | None:
     if upstream.username is not None and upstream.password_file is not None:
-        credentials = Credentials(upstream.username, upstream.password_file.read_text().strip())
-    tls = ssl.create_default_context(cafile=upstream.ca_file) if upstream.ca_file else None
-    return Transport(URL(upstream.url), credentials=credentials, tls=tls, breaker=breaker, stall=stall)
+        return PasswordFile(upstream.username, upstream.password_file)
+    if upstream.token_file is not None:
+        return TokenFile(upstream.token_file)
+    if upstream.docker_config is not None:
+        return DockerConfig(upstream.docker_config, (URL(upstream.url).host_port_subcomponent or "", name))
+    return None
+
+
+def _proxy(upstream: config.Upstream) -> Proxy | None:
+    if upstream.proxy is None:
+        return None
+    login = None
+    if upstream.proxy_username is not None and upstream.proxy_password_file is not None:
+        login = PasswordFile(upstream.proxy_username, upstream.proxy_password_file)
+    return Proxy(URL(upstream.proxy), login)
 
 
 def _this_machine() -> Platform:

@@ -11,7 +11,7 @@ DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AtOnce = Annotated[int, msgspec.Meta(ge=1, le=64)]
-Rate = Annotated[int, msgspec.Meta(ge=1024)]
+Rate = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -68,13 +68,13 @@ class Journal(_Section, frozen=True):
 class Replication(_Section, frozen=True):
     """How hard to work on what is to be replicated: jobs and blobs at once for each upstream, back-off in seconds.
 
-    `rate` limits the bytes per second to all upstreams together; `stall` is how many seconds an upstream may take
+    `rate` limits the bytes per second to all upstreams together, 0 does not; `stall` is how many seconds an upstream may take
     nothing; with `eager` a blob goes upstream as soon as it is here, before the manifest comes that names it.
     """
 
     jobs: AtOnce = 4
     blobs: AtOnce = 8
-    rate: Rate | None = None
+    rate: Rate = 0
     eager: bool = True
     stall: Seconds = 60.0
     backoff_first: Seconds = 1.0
@@ -107,28 +107,51 @@ class Log(_Section, frozen=True):
 
 
 class Upstream(_Section, frozen=True):
-    """One central registry. The password is in a file of its own, so that this one can be read by anybody.
+    """One central registry. What is secret is in files of their own, so that this one can be read by anybody.
 
-    With `delete`, what is deleted here is deleted there too; `rate` limits the bytes per second that go there.
+    Credentials are none, or one of: `username` with `password_file`, `token_file`, `docker_config`. `proxy` is the only
+    one that is used: the environment's are not looked at. With `delete`, what is deleted here is deleted there too;
+    `rate` limits the bytes per second that go there, 0 does not.
     """
 
     url: str
     username: str | None = None
     password_file: Path | None = None
+    token_file: Path | None = None
+    docker_config: Path | None = None
     ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    proxy: str | None = None
+    proxy_username: str | None = None
+    proxy_password_file: Path | None = None
     delete: bool = False
-    rate: Rate | None = None
+    rate: Rate = 0
 
     def __post_init__(self) -> None:
-        try:
-            url = URL(self.url)
-            usable = url.scheme in {"http", "https"} and url == url.origin()
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError("url must be http(s)://host[:port] and no more")  # it is not shown: it may hold a password
-        if (self.username is None) != (self.password_file is None):
-            raise ValueError("username and password_file go together")
+        if not _is_origin(self.url, {"http", "https"}):  # it is not shown: it may hold a password
+            raise ValueError("url must be http(s)://host[:port] and no more")
+        if self.proxy is not None and not _is_origin(self.proxy, {"http"}):
+            raise ValueError("proxy must be http://host:port and no more; its login is in proxy_username")
+        if self.proxy is None and self.proxy_username is not None:
+            raise ValueError("proxy_username needs a proxy")
+        if sum(kind is not None for kind in (self.username, self.token_file, self.docker_config)) > 1:
+            raise ValueError("username, token_file and docker_config exclude each other")
+        self._together("username", "password_file")
+        self._together("client_cert", "client_key")
+        self._together("proxy_username", "proxy_password_file")
+
+    def _together(self, one: str, other: str) -> None:
+        if (getattr(self, one) is None) != (getattr(self, other) is None):
+            raise ValueError(f"{one} and {other} go together")
+
+
+def _is_origin(text: str, schemes: set[str]) -> bool:
+    try:
+        url = URL(text)
+        return url.scheme in schemes and url == url.origin()
+    except ValueError:
+        return False
 
 
 class Settings(_Section, frozen=True):

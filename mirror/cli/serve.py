@@ -9,7 +9,8 @@ import click
 import structlog
 
 from mirror import app
-from mirror.cli.options import DAMAGED, config_option, settings_or_exit
+from mirror.cli.options import BAD_SETTINGS, DAMAGED, config_option, settings_or_exit
+from mirror.config import SettingsError
 from mirror.containerd.channel import SnapshotterError
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.db import JournalDamagedError, JournalError
@@ -31,6 +32,9 @@ def serve(path: Path) -> None:
     configure_logging(settings.log.level, settings.log.format)
     try:
         asyncio.run(app.serve(settings))
+    except SettingsError as error:
+        click.echo(f"registry-mirror: {path}: {error}", err=True)
+        sys.exit(BAD_SETTINGS)
     except (*_KNOWN, sqlite3.Error) as error:
         _fail(error)
     except ExceptionGroup as group:

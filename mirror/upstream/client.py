@@ -14,7 +14,8 @@ from mirror.core.errors import ContentMissingError, UploadLostError, UpstreamErr
 from mirror.core.ports import Transfer
 from mirror.oci.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor
 from mirror.oci.names import Digest, Repository
-from mirror.upstream.transport import Transport, require
+from mirror.upstream.answers import first, require
+from mirror.upstream.transport import Transport
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
@@ -32,7 +33,7 @@ class RegistryClient:
     async def has_blob(self, repository: Repository, blob: Descriptor) -> bool:
         """Whether the upstream holds this blob, with this size."""
         url = self._transport.url(f"/v2/{repository.path}/blobs/{blob.digest}")
-        async with self._transport.request("HEAD", url) as answer:
+        async with self._transport.request("HEAD", url, scopes=_scopes(repository)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 return False
             size = answer.content_length
@@ -44,10 +45,11 @@ class RegistryClient:
         self, repository: Repository, digest: Digest, source: Repository | None = None
     ) -> Transfer | None:
         """Open an upload, or mount the blob from another repository: None when that worked."""
-        url = self._transport.url(f"/v2/{repository.path}/blobs/uploads/")
+        url, scopes = self._transport.url(f"/v2/{repository.path}/blobs/uploads/"), _scopes(repository)
         if source is not None:
             url = url.update_query({"mount": digest, "from": source.path})
-        async with self._transport.request("POST", url) as answer:
+            scopes = (*scopes, *_scopes(source, "pull"))
+        async with self._transport.request("POST", url, scopes=scopes) as answer:
             await require(answer)
             if source is not None and answer.status == HTTPStatus.CREATED:
                 return None
@@ -58,9 +60,9 @@ class RegistryClient:
 
         A `Range` of `0-0` may mean one byte or none (distribution says it for both), and so is taken for none.
         """
-        del repository
+        url = URL(transfer.location, encoded=True)
         try:
-            async with self._transport.request("GET", URL(transfer.location, encoded=True)) as answer:
+            async with self._transport.request("GET", url, scopes=_scopes(repository)) as answer:
                 await require(answer)
                 last = _RANGE.fullmatch(answer.headers.get("Range", ""))
                 location = answer.headers.get("Location")
@@ -78,16 +80,15 @@ class RegistryClient:
         self, repository: Repository, blob: Descriptor, transfer: Transfer, data: AsyncIterator[bytes]
     ) -> None:
         """Send what is missing in one request, which is also the one that finishes the upload."""
-        del repository
-        url = URL(transfer.location, encoded=True)
-        url = url.update_query(digest=blob.digest)
-        headers = {"Content-Range": f"{transfer.offset}-{blob.size - 1}"} if transfer.offset else {}
-        await self._transport.send("PUT", url, size=blob.size - transfer.offset, body=data, headers=headers)
+        url = URL(transfer.location, encoded=True).update_query(digest=blob.digest)
+        left = blob.size - transfer.offset
+        headers = {"Content-Range": f"{transfer.offset}-{blob.size - 1}"} if transfer.offset and left else {}
+        await self._transport.send(url, data, size=left, headers=headers, scopes=_scopes(repository))
 
     async def read_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[bytes]:
         """Stream a blob back. Raises ContentMissingError, UpstreamError."""
         url = self._transport.url(f"/v2/{repository.path}/blobs/{digest}")
-        async with self._transport.request("GET", url) as answer:
+        async with self._transport.request("GET", url, scopes=_scopes(repository)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise ContentMissingError(digest)
             async for data in answer.content.iter_any():
@@ -96,32 +97,41 @@ class RegistryClient:
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
         url = self._manifest(repository, reference)
-        async with self._transport.request("PUT", url, headers={"Content-Type": media_type}, body=raw) as answer:
+        headers = {"Content-Type": media_type}
+        async with self._transport.request("PUT", url, headers=headers, body=raw, scopes=_scopes(repository)) as answer:
             await require(answer)
 
     async def delete_manifest(self, repository: Repository, reference: str) -> bool:
         """Delete a tag or a manifest; False when there was none."""
-        async with self._transport.request("DELETE", self._manifest(repository, reference)) as answer:
+        url, scopes = self._manifest(repository, reference), _scopes(repository, "pull,push,delete")
+        async with self._transport.request("DELETE", url, scopes=scopes) as answer:
             return answer.status != HTTPStatus.NOT_FOUND
 
     async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
         """Read a manifest back, None when the upstream has none; what is longer than a manifest may be is cut."""
         url = self._manifest(repository, reference)
-        async with self._transport.request("GET", url, headers={"Accept": media_type}) as answer:
+        headers = {"Accept": media_type}
+        async with self._transport.request("GET", url, headers=headers, scopes=_scopes(repository)) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 return None
-            chunks = bytearray()
-            async for data in answer.content.iter_any():
-                chunks += data
-                if len(chunks) > MAX_MANIFEST:
-                    break
-            return bytes(chunks)
+            return await first(answer, MAX_MANIFEST + 1)
 
     async def lists_referrers(self, repository: Repository, subject: Digest) -> bool:
-        """Whether the upstream has the referrers API: it answers 404 where it has not."""
+        """Whether the upstream has the referrers API: it answers 404 where it has not, or refuses in its own way."""
         url = self._transport.url(f"/v2/{repository.path}/referrers/{subject}")
-        async with self._transport.request("GET", url, headers={"Accept": OCI_INDEX}) as answer:
-            return answer.status != HTTPStatus.NOT_FOUND and answer.content_type == OCI_INDEX
+        headers = {"Accept": OCI_INDEX}
+        try:
+            async with self._transport.request("GET", url, headers=headers, scopes=_scopes(repository)) as answer:
+                return answer.status != HTTPStatus.NOT_FOUND and answer.content_type == OCI_INDEX
+        except UpstreamError as error:
+            if error.transient:
+                raise
+            return False
 
     def _manifest(self, repository: Repository, reference: str) -> URL:
         return self._transport.url(f"/v2/{repository.path}/manifests/{reference}")
+
+
+def _scopes(repository: Repository, actions: str = "pull,push") -> tuple[str, ...]:
+    """What a token must allow; the same for all that a job does, so that it needs but one."""
+    return (f"repository:{repository.path}:{actions}",)

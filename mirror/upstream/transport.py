@@ -1,10 +1,8 @@
-"""One connection pool per upstream, its credentials, and the one reading of its answers as errors."""
+"""One connection pool per upstream: requests, what they show of our credentials, and how long they may take."""
 
 import asyncio
-import base64
-import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,61 +11,73 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from mirror.core.errors import UploadLostError, UpstreamError
+from mirror.core.errors import UpstreamError
+from mirror.core.ports import Clock
 from mirror.core.replication.breaker import Breaker
+from mirror.upstream.answers import first, no_answer, require, shown
+from mirror.upstream.authorization import Access, Authorization
+from mirror.upstream.body import Body, Watchdog
+from mirror.upstream.credentials import PasswordFile, Source
+from mirror.upstream.token import TokenRequest
 
 _CONNECT = 10.0
 # After the last byte of a large blob some registries copy all of it before they answer.
 _STALLS_TO_ANSWER = 5
-_TRANSIENT = frozenset(
-    {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_EARLY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
-# Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay.
-_LOST_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 _MAX_REDIRECTS = 5
-_MAX_ERROR_BODY = 4096
-_MAX_REASON = 500
+_MAX_TOKEN = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """A user name and a password, for HTTP basic authentication."""
+class Proxy:
+    """An HTTP proxy on the way to an upstream: asked by CONNECT for https, by absolute URLs for http."""
 
-    username: str
-    password: str
+    url: URL
+    login: PasswordFile | None = None
 
-    def __repr__(self) -> str:
-        return f"Credentials({self.username!r}, …)"
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request, without what is shown of our credentials."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | AsyncIterator[bytes] | None
+    scopes: Sequence[str]
+    patience: float
 
 
 class Transport:
-    """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up."""
+    """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up.
+
+    While `breaker` is open none is made but the probe. Proxies that the environment names are not used: what is
+    not in the settings does not count.
+    """
 
     def __init__(
         self,
         base: URL,
         *,
-        credentials: Credentials | None,
+        credentials: Source | None,
         tls: ssl.SSLContext | None,
+        proxy: Proxy | None,
+        clock: Clock,
         breaker: Breaker,
         stall: float,
     ) -> None:
         self._base = base
-        self._credentials = credentials
+        self._authorization = Authorization(base, credentials, self._ask_token_server, clock)
         self._tls = tls
+        self._proxy = proxy
         self._breaker = breaker
         self._stall = stall
-        self._answer = _STALLS_TO_ANSWER * stall
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
             auto_decompress=False,
+            proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
         )
         return self
@@ -89,7 +99,15 @@ class Transport:
             usable = False
         if not usable:
             raise UpstreamError("answered an upload without a usable Location", transient=False)
-        return url
+        return self._secured(url)
+
+    def _secured(self, url: URL) -> URL:
+        """A proxy that ends TLS in front of the upstream may leave it to believe that it is asked over http."""
+        base = self._base
+        ours = url.host == base.host and url.port in {80, base.port}
+        if not (ours and url.scheme == "http" and base.scheme == "https"):
+            return url
+        return url.with_scheme("https").with_port(base.explicit_port)
 
     @asynccontextmanager
     async def request(
@@ -99,181 +117,143 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | AsyncIterator[bytes] | None = None,
+        scopes: Sequence[str] = (),
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
+
+        `scopes` are what a token must allow, should the upstream ask for one; a caller that names the same ones for
+        all requests of a job makes do with one token.
 
         Raises:
             UpstreamError: no answer, or any other status; or the upstream is known to be away.
         """
-        async with self._breaker.guard(), self._exchange(method, url, headers, body, self._stall) as answer:
+        request = _Request(method, url, headers or {}, body, scopes, self._stall)
+        async with self._breaker.guard(), self._exchange(request) as answer:
             yield answer
 
     @asynccontextmanager
-    async def _exchange(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str] | None,
-        body: bytes | AsyncIterator[bytes] | None,
-        patience: float,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
-            raise UpstreamError("not connected", transient=True)
+    async def _exchange(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers={**(headers or {}), **self._authorization(url)},
-                data=body,
-                allow_redirects=method in {"GET", "HEAD"},
-                max_redirects=_MAX_REDIRECTS,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=patience),
-            ) as answer:
+            async with self._answered(request) as answer:
                 await _check(answer)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamError(f"{method} {_shown(url)}: {_why(error)}", transient=True, away=True) from error
+            raise no_answer(request.method, request.url, error) from error
 
     async def probe(self) -> None:
         """Ask for the version, even of an upstream that is taken to be away. Raises UpstreamError: it still is."""
         try:
-            async with self._exchange("GET", self.url("/v2/"), None, None, self._stall):
+            async with self._exchange(_Request("GET", self.url("/v2/"), {}, None, (), self._stall)):
                 return
         except UpstreamError as error:
             if error.away:
                 raise
 
+    @asynccontextmanager
+    async def _answered(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a request, which is repeated once where a new token may change it."""
+        for last in (False, True):
+            access = await self._access(request)
+            async with self._sent(request, access) as answer:
+                if last or not self._may_change(answer, request, access):
+                    yield answer
+                    return
+
+    async def _access(self, request: _Request) -> Access:
+        """What to show: nothing but to the upstream itself, as a `Location` may lead anywhere."""
+        return await self._authorization.access(request.scopes) if self._is_own(request.url) else Access()
+
+    @asynccontextmanager
+    async def _sent(self, request: _Request, access: Access) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with self._connected().request(
+            request.method,
+            request.url,
+            headers={**request.headers, **access.headers},
+            data=request.body,
+            allow_redirects=request.method in {"GET", "HEAD"},
+            max_redirects=_MAX_REDIRECTS,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=request.patience),
+            proxy_headers=await self._proxy_headers(),
+        ) as answer:
+            yield answer
+
+    def _may_change(self, answer: aiohttp.ClientResponse, request: _Request, access: Access) -> bool:
+        """Whether the same request may now be answered better. Raises UpstreamError when its body is gone."""
+        if answer.status != HTTPStatus.UNAUTHORIZED or not self._is_own(answer.url):
+            return False
+        if not self._authorization.may_cure(access, answer.headers.getall("WWW-Authenticate", [])):
+            return False
+        if isinstance(request.body, AsyncIterator):
+            reason = f"{request.method} {shown(request.url)}: 401 that a new token may cure"
+            raise UpstreamError(reason, transient=True)
+        return True
+
+    async def _ask_token_server(self, request: TokenRequest) -> bytes:
+        """The answer to a request for a token; it is followed nowhere else, and cut where no token is that long."""
+        method = "GET" if request.form is None else "POST"
+        try:
+            async with self._connected().request(
+                method,
+                request.url,
+                headers=request.headers,
+                data=request.form,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._stall, sock_connect=_CONNECT),
+                proxy_headers=await self._proxy_headers(),
+            ) as answer:
+                await require(answer)
+                return await first(answer, _MAX_TOKEN)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise no_answer(method, request.url, error) from error
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise UpstreamError("not connected", transient=True)
+        return self._session
+
+    async def _proxy_headers(self) -> dict[str, str]:
+        """The login for the proxy: aiohttp says it as Proxy-Authorization, in tunnels, requests and redirects alike."""
+        if self._proxy is None or self._proxy.login is None:
+            return {}
+        return {"Authorization": (await self._proxy.login.current()).header}
+
     async def send(
         self,
-        method: str,
         url: URL,
+        data: AsyncIterator[bytes],
         *,
         size: int,
-        body: AsyncIterator[bytes],
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str],
+        scopes: Sequence[str] = (),
     ) -> None:
-        """Send a streamed body of `size` bytes; a failure to read the body is raised as it is.
+        """PUT a streamed body of `size` bytes; a failure to read the body is raised as it is.
 
         Raises:
             UpstreamError: as `request`, a 404 included; or nothing was taken for `stall` seconds.
         """
-        framing = {"Content-Length": str(size), "Content-Type": "application/octet-stream", **(headers or {})}
+        framing = {"Content-Length": str(size), "Content-Type": "application/octet-stream", **headers}
+        answer_within = _STALLS_TO_ANSWER * self._stall
         async with self._breaker.guard():
             try:
                 async with asyncio.timeout(self._stall) as timeout:
-                    source = _Source(body, _Watchdog(timeout, self._stall, self._answer))
-                    await self._send(method, url, framing, source)
+                    body = Body(data, Watchdog(timeout, self._stall, answer_within))
+                    await self._send(_Request("PUT", url, framing, body.read(), scopes, answer_within), body)
             except TimeoutError as error:
-                raise UpstreamError(f"{method} {_shown(url)}: stalled", transient=True, away=True) from error
+                raise no_answer("PUT", url, TimeoutError("stalled")) from error
 
-    async def _send(self, method: str, url: URL, headers: Mapping[str, str], source: "_Source") -> None:
+    async def _send(self, request: _Request, body: Body) -> None:
         try:
-            async with self._exchange(method, url, headers, source.read(), self._answer) as answer:
+            async with self._exchange(request) as answer:
                 await require(answer)
         except UpstreamError as error:
-            if source.error is not None:
-                raise source.error from error
+            if body.error is not None:
+                raise body.error from error
             raise
 
-    def _authorization(self, url: URL) -> dict[str, str]:
-        """Credentials, for the upstream itself only: a `Location` may lead to a host that must not see them."""
-        if self._credentials is None or url.origin() != self._base.origin():
-            return {}
-        login = f"{self._credentials.username}:{self._credentials.password}"
-        return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
-
-
-class _Watchdog:
-    """Bounds how long the upstream takes for a piece, and for its answer after the last one; and nothing else."""
-
-    def __init__(self, timeout: asyncio.Timeout, piece: float, answer: float) -> None:
-        self._timeout = timeout
-        self._piece = piece
-        self._answer = answer
-
-    def sending(self) -> None:
-        """The upstream was given a piece."""
-        self._within(self._piece)
-
-    def reading(self) -> None:
-        """It is our turn: what is to be sent next is not here yet, or may not go yet."""
-        self._timeout.reschedule(None)
-
-    def answering(self) -> None:
-        """The upstream has it all."""
-        self._within(self._answer)
-
-    def _within(self, seconds: float) -> None:
-        self._timeout.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-class _Source:
-    """A request body that remembers why it broke: the HTTP client would report that as a lost connection."""
-
-    def __init__(self, body: AsyncIterator[bytes], watchdog: _Watchdog) -> None:
-        self._body = body
-        self._watchdog = watchdog
-        self.error: Exception | None = None
-
-    async def read(self) -> AsyncIterator[bytes]:
-        try:
-            self._watchdog.reading()
-            async for data in self._body:
-                self._watchdog.sending()
-                yield data
-                self._watchdog.reading()
-            self._watchdog.answering()
-        except Exception as error:  # whatever it is, it is raised on, and by `send` once more
-            self.error = error
-            raise
+    def _is_own(self, url: URL) -> bool:
+        return url.origin() == self._base.origin()
 
 
 async def _check(answer: aiohttp.ClientResponse) -> None:
     if answer.status != HTTPStatus.NOT_FOUND:
         await require(answer)
-
-
-async def require(answer: aiohttp.ClientResponse) -> None:
-    """Raise UpstreamError, in the upstream's own words, unless the answer is a success."""
-    if answer.ok and answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return
-    code, message = _words(await answer.content.read(_MAX_ERROR_BODY))
-    away = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    lost = code in _LOST_CODES
-    raise (UploadLostError if lost else UpstreamError)(
-        f"{answer.method} {_shown(answer.url)}: {answer.status} {message or answer.reason}"[:_MAX_REASON],
-        transient=answer.status in _TRANSIENT or away or lost,
-        retry_after=_seconds(answer.headers.get("Retry-After", "")),
-        away=away,
-    )
-
-
-def _words(body: bytes) -> tuple[str, str]:
-    """The OCI code and message of an error body; empty code when it is none."""
-    try:
-        first = json.loads(body)["errors"][0]
-        code, message = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return "", body.decode("utf-8", "replace").strip()
-    return code, f"{code}: {message}"
-
-
-def _why(error: Exception) -> str:
-    """What an error says, without the whole URL that some of aiohttp's put into their texts."""
-    match error:
-        case aiohttp.ClientResponseError():
-            return error.message or type(error).__name__
-        case aiohttp.InvalidURL() | aiohttp.RedirectClientError():
-            return "redirected to an address that cannot be used"
-        case _:
-            return str(error) or type(error).__name__
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Retry-After in seconds; its date form is left to our own back-off."""
-    return float(retry_after) if retry_after.isdecimal() else None
-
-
-def _shown(url: URL) -> str:
-    """A URL for people: without its query, which may hold an upload's signed state."""
-    return str(url.with_query(None).with_user(None).with_password(None))

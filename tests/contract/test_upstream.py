@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from yarl import URL
 
 from mirror.core.errors import UpstreamError
 from mirror.core.ports import Upstream
 from mirror.oci.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import Credentials
+from tests.contract.upstreams import send_blob, transport_to
 from tests.rig.registry import Registry
 from tests.rig.web import Login
 
@@ -36,7 +36,7 @@ async def connected(registry: Registry, login: Login | None) -> AsyncIterator[Up
     """A client of the registry, with this login."""
     credentials = Credentials(login.username, login.password) if login else None
     tls = ssl.create_default_context(cafile=registry.ca_file) if registry.ca_file else None
-    async with Transport(URL(registry.url), credentials=credentials, tls=tls) as transport:
+    async with transport_to(registry.url, credentials=credentials, tls=tls) as transport:
         yield RegistryClient(transport)
 
 
@@ -60,7 +60,7 @@ async def pieces(data: bytes, size: int = MIB) -> AsyncIterator[bytes]:
 async def upload(upstream: Upstream, repository: Repository, data: bytes) -> Descriptor:
     """Send a blob."""
     blob = blob_of(data)
-    await upstream.upload_blob(repository, blob, pieces(data))
+    await send_blob(upstream, repository, blob, pieces(data))
     return blob
 
 
@@ -113,7 +113,7 @@ class TestWithItsLogin:
         """The upstream notices, says so in its words, and has neither."""
         blob = blob_of(b"data")
         with pytest.raises(UpstreamError, match="DIGEST_INVALID") as refusal:
-            await upstream.upload_blob(repository, blob, pieces(b"atad"))
+            await send_blob(upstream, repository, blob, pieces(b"atad"))
         assert not refusal.value.transient
         assert not await upstream.has_blob(repository, blob)
 
@@ -162,7 +162,7 @@ async def test_a_wrong_login_is_permanent(tmp_path: Path, repository: Repository
         async with connected(registry, login) as upstream:
             for call in (
                 upstream.has_blob(repository, blob),
-                upstream.upload_blob(repository, blob, pieces(b"data")),
+                send_blob(upstream, repository, blob, pieces(b"data")),
                 upstream.put_manifest(repository, "v1", OCI_MANIFEST, b"{}"),
                 upstream.get_manifest(repository, "v1", OCI_MANIFEST),
             ):
@@ -184,7 +184,7 @@ async def test_the_upstreams_own_words(tmp_path: Path, repository: Repository) -
 async def test_a_certificate_of_an_unknown_authority(tmp_path: Path, repository: Repository) -> None:
     """Not believed; transient, because certificates are renewed while jobs wait."""
     with Registry(tmp_path, tls=True) as registry:
-        async with Transport(URL(registry.url), credentials=None, tls=None) as transport:
+        async with transport_to(registry.url, credentials=None, tls=None) as transport:
             with pytest.raises(UpstreamError, match=r"(?i)certificate") as refusal:
                 await RegistryClient(transport).has_blob(repository, blob_of(b"data"))
             assert refusal.value.transient

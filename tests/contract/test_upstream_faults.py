@@ -17,7 +17,8 @@ from mirror.core.ports import Upstream
 from mirror.oci.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
 from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.transport import Credentials, Transport
+from mirror.upstream.credentials import Credentials
+from tests.contract.upstreams import send_blob, transport_to
 from tests.rig.ports import free_port
 
 REPOSITORY = Repository("registry.example.com", "team/app")
@@ -91,7 +92,7 @@ async def stranger() -> AsyncIterator[Scripted]:
 @asynccontextmanager
 async def connected(url: URL, stall: float = 30) -> AsyncIterator[Upstream]:
     """A client with credentials."""
-    async with Transport(url, credentials=CREDENTIALS, tls=None, stall=stall) as transport:
+    async with transport_to(url, credentials=CREDENTIALS, tls=None, stall=stall) as transport:
         yield RegistryClient(transport)
 
 
@@ -109,7 +110,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 CALLS: dict[str, Call] = {
     "has_blob": lambda upstream: upstream.has_blob(REPOSITORY, BLOB),
-    "upload_blob": lambda upstream: upstream.upload_blob(REPOSITORY, BLOB, pieces(DATA)),
+    "upload_blob": lambda upstream: send_blob(upstream, REPOSITORY, BLOB, pieces(DATA)),
     "put_manifest": lambda upstream: upstream.put_manifest(REPOSITORY, "v1", OCI_MANIFEST, b"{}"),
     "get_manifest": lambda upstream: upstream.get_manifest(REPOSITORY, "v1", OCI_MANIFEST),
 }
@@ -209,7 +210,7 @@ class TestRefusals:
         server.answer, server.reads = refuse_early, False
         blob = Descriptor(digest=BLOB.digest, size=BIG)
         with pytest.raises(UpstreamError, match="413 too large") as raised:
-            await upstream.upload_blob(REPOSITORY, blob, pieces(*[bytes(1 << 20)] * 32))
+            await send_blob(upstream, REPOSITORY, blob, pieces(*[bytes(1 << 20)] * 32))
         assert not raised.value.transient
 
 
@@ -223,7 +224,7 @@ class TestLocation:
             return await accept(request) if request.method != "POST" else redirect(202, f"{where}?{STATE}")
 
         server.answer = answer
-        await upstream.upload_blob(REPOSITORY, BLOB, pieces(DATA[:7], DATA[7:]))
+        await send_blob(upstream, REPOSITORY, BLOB, pieces(DATA[:7], DATA[7:]))
         (_, _, asked_by, _), (method, url, sent_by, body) = server.seen
         assert (method, url.path, body) == ("PUT", "/up/1", DATA)
         assert dict(url.query) == {"_state": "sEcReT+/=", "digest": BLOB.digest}
@@ -232,7 +233,7 @@ class TestLocation:
     async def test_of_another_host(self, server: Scripted, stranger: Scripted, upstream: Upstream) -> None:
         """The blob goes there, the credentials do not."""
         server.always(202, {"Location": f"{stranger.url}up/1?{STATE}"})
-        await upstream.upload_blob(REPOSITORY, BLOB, pieces(DATA))
+        await send_blob(upstream, REPOSITORY, BLOB, pieces(DATA))
         ((method, url, credentials, body),) = stranger.seen
         assert (method, url.path, credentials, body) == ("PUT", "/up/1", None, DATA)
 
@@ -241,6 +242,24 @@ class TestLocation:
         server.always(202, {"Location": f"{stranger.url}up/1?{STATE}"})
         stranger.always(403)
         assert f"{stranger.url}up/1: 403" in str(await refusal(upstream, "upload_blob"))
+
+    @pytest.mark.parametrize(
+        ("base", "location", "meant"),
+        [
+            ("https://r.example.com", "http://r.example.com/up/1?a=%2B", "https://r.example.com/up/1?a=%2B"),
+            ("https://r.example.com:5443", "http://r.example.com/up/1", "https://r.example.com:5443/up/1"),
+            ("https://r.example.com:5443", "http://r.example.com:5443/up/1", "https://r.example.com:5443/up/1"),
+            ("https://r.example.com", "http://r.example.com:443/up/1", "https://r.example.com/up/1"),
+            ("https://r.example.com", "http://r.example.com:8080/up/1", "http://r.example.com:8080/up/1"),
+            ("https://r.example.com", "http://s.example.com/up/1", "http://s.example.com/up/1"),
+            ("http://r.example.com", "http://r.example.com/up/1", "http://r.example.com/up/1"),
+            ("http://r.example.com", "https://r.example.com/up/1", "https://r.example.com/up/1"),
+        ],
+    )
+    def test_in_the_clear(self, base: str, location: str, meant: str) -> None:
+        """A proxy that ends TLS may let an https upstream answer http for itself: nothing goes in the clear."""
+        transport = transport_to(base, credentials=CREDENTIALS, tls=None)
+        assert str(transport.location(location)) == meant
 
     @pytest.mark.parametrize(
         "location",
@@ -277,6 +296,16 @@ class TestRedirects:
             ("HEAD", "/data", None),
             ("GET", "/data", None),
         ]
+
+    async def test_a_strangers_challenge_is_not_heeded(
+        self, server: Scripted, stranger: Scripted, upstream: Upstream
+    ) -> None:
+        """Whoever the upstream redirects to cannot have our credentials by asking for a token."""
+        server.always(307, {"Location": f"{stranger.url}data"})
+        stranger.always(401, {"WWW-Authenticate": f'Bearer realm="{stranger.url}token"'})
+        for _ in range(2):
+            assert not (await refusal(upstream, "has_blob")).transient
+        assert {(url.path, sent_by) for _, url, sent_by, _ in stranger.seen} == {("/data", None)}
 
     @pytest.mark.parametrize("call", ["has_blob", "get_manifest"])
     async def test_in_a_circle(self, server: Scripted, upstream: Upstream, call: str) -> None:
@@ -373,14 +402,14 @@ class TestConnection:
 
     async def test_it_was_never_opened(self) -> None:
         """A transport outside its `async with` refuses, transiently."""
-        transport = Transport(URL("http://127.0.0.1"), credentials=CREDENTIALS, tls=None)
+        transport = transport_to("http://127.0.0.1", credentials=CREDENTIALS, tls=None)
         assert (await refusal(RegistryClient(transport), "has_blob")).transient
 
 
 async def upload_big(upstream: Upstream, body: "Body") -> UpstreamError:
     """The error that sending 32 MiB ends with, without the frames that it came through."""
     try:
-        await upstream.upload_blob(REPOSITORY, Descriptor(digest=BLOB.digest, size=BIG), body.read())
+        await send_blob(upstream, REPOSITORY, Descriptor(digest=BLOB.digest, size=BIG), body.read())
     except UpstreamError as error:
         return UpstreamError(str(error), transient=error.transient)
     raise AssertionError("it was taken")
@@ -420,7 +449,7 @@ class TestBody:
         """The very error of our own side, whatever the HTTP client makes of it."""
         body = Body(*sent, error=error)
         with pytest.raises(type(error)) as raised:
-            await upstream.upload_blob(REPOSITORY, Descriptor(digest=BLOB.digest, size=BIG), body.read())
+            await send_blob(upstream, REPOSITORY, Descriptor(digest=BLOB.digest, size=BIG), body.read())
         assert raised.value is error
 
     @pytest.mark.parametrize("reads", [True, False], ids=["after the body", "before the body"])
@@ -460,7 +489,7 @@ class TestBody:
         """Fewer bytes than announced are never taken for a blob."""
         async with connected(server.url, stall=IMPATIENT) as impatient:
             with pytest.raises(UpstreamError):
-                await impatient.upload_blob(REPOSITORY, BLOB, pieces(DATA[:-1]))
+                await send_blob(impatient, REPOSITORY, BLOB, pieces(DATA[:-1]))
         assert [method for method, *_ in server.seen] == ["POST"]
 
 

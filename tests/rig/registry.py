@@ -12,7 +12,8 @@ from tests.rig import web
 from tests.rig.images import MEDIA
 from tests.rig.ports import free_port
 from tests.rig.process import Process
-from tests.rig.web import Login
+from tests.rig.tokens import ISSUER, SERVICE, TokenServer
+from tests.rig.web import Login, Shown
 
 _ACCEPT = ", ".join(family for media in MEDIA.values() for family in (media.manifest, media.index))
 
@@ -27,18 +28,30 @@ class Stored:
 
 
 class Registry(Process):
-    """A registry that keeps its port over restarts; with `login` it asks for it, with `tls` it speaks HTTPS only."""
+    """A registry that keeps its port over restarts; with `tls` it speaks HTTPS only.
+
+    It asks for the `login`, or for a token of the server `tokens`; with `client_certificates` for one of its authority.
+    """
 
     name = "docker-registry"
 
     def __init__(
-        self, directory: Path, port: int | None = None, login: Login | None = None, *, tls: bool = False
+        self,
+        directory: Path,
+        port: int | None = None,
+        login: Login | None = None,
+        *,
+        tokens: TokenServer | None = None,
+        tls: bool = False,
+        client_certificates: bool = False,
     ) -> None:
         super().__init__(directory)
         self.host = f"127.0.0.1:{port or free_port()}"
-        self.url = f"{'https' if tls else 'http'}://{self.host}"
+        self.url = f"{'https' if tls or client_certificates else 'http'}://{self.host}"
         self.login = login
-        self.ca_file = directory / "ca.pem" if tls else None
+        self.tokens = tokens
+        self.ca_file = directory / "ca.pem" if tls or client_certificates else None
+        self.client = directory / "client.pem" if client_certificates else None
         self._config = directory / "config.json"
         self._config.write_text(json.dumps(self._settings()))
         if login:
@@ -48,6 +61,8 @@ class Registry(Process):
             authority = trustme.CA()
             authority.cert_pem.write_to_path(self.ca_file)
             authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self._certificate)
+            if self.client:
+                authority.issue_cert("builder.rig").private_key_and_cert_chain_pem.write_to_path(self.client)
 
     @property
     def _passwords(self) -> Path:
@@ -59,13 +74,26 @@ class Registry(Process):
 
     def _settings(self) -> dict[str, object]:
         """Its configuration is YAML, of which JSON is a part."""
-        certificate = str(self._certificate)
-        secured = {"tls": {"certificate": certificate, "key": certificate}} if self.ca_file else {}
-        guarded = {"auth": {"htpasswd": {"realm": "rig", "path": str(self._passwords)}}} if self.login else {}
         storage = {"filesystem": {"rootdirectory": str(self.directory / "data")}, "delete": {"enabled": True}}
-        http = {"addr": self.host, "secret": "only that it does not warn", **secured}
+        http = {"addr": self.host, "secret": "only that it does not warn", **self._tls()}
         log = {"formatter": "json", "accesslog": {"disabled": True}}
-        return {"version": "0.1", "log": log, "storage": storage, "http": http, **guarded}
+        return {"version": "0.1", "log": log, "storage": storage, "http": http, **self._auth()}
+
+    def _tls(self) -> dict[str, object]:
+        if not self.ca_file:
+            return {}
+        certificate = str(self._certificate)
+        authorities = {"clientcas": [str(self.ca_file)]} if self.client else {}
+        return {"tls": {"certificate": certificate, "key": certificate, **authorities}}
+
+    def _auth(self) -> dict[str, object]:
+        if self.login:
+            return {"auth": {"htpasswd": {"realm": "rig", "path": str(self._passwords)}}}
+        if not self.tokens:
+            return {}
+        bundle = str(self.tokens.bundle)
+        token = {"realm": self.tokens.realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}
+        return {"auth": {"token": token}}
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""
@@ -73,11 +101,11 @@ class Registry(Process):
 
     def is_ready(self) -> bool:
         """Whether it answers to the version check."""
-        return web.answers(f"{self.url}/v2/", login=self.login, ca_file=self.ca_file)
+        return web.answers(f"{self.url}/v2/", login=self._shown(), ca_file=self.ca_file, client=self.client)
 
     def manifest(self, repository: str, reference: str) -> Stored | None:
         """What a tag or digest stands for; None when it is not here."""
-        found = self._get(f"/v2/{repository}/manifests/{reference}", accept=_ACCEPT)
+        found = self._get(repository, f"manifests/{reference}", accept=_ACCEPT)
         if found is None:
             return None
         raw, headers = found
@@ -85,13 +113,17 @@ class Registry(Process):
 
     def blob(self, repository: str, digest: str) -> bytes | None:
         """The bytes of a blob; None when it is not here."""
-        found = self._get(f"/v2/{repository}/blobs/{digest}")
+        found = self._get(repository, f"blobs/{digest}")
         return found and found[0]
 
     def tags(self, repository: str) -> set[str]:
         """The tags of a repository; none when it is not here."""
-        found = self._get(f"/v2/{repository}/tags/list")
+        found = self._get(repository, "tags/list")
         return set(json.loads(found[0])["tags"] or ()) if found else set()
 
-    def _get(self, path: str, accept: str = "*/*") -> tuple[bytes, Message] | None:
-        return web.get(self.url + path, accept=accept, login=self.login, ca_file=self.ca_file)
+    def _get(self, repository: str, what: str, accept: str = "*/*") -> tuple[bytes, Message] | None:
+        url, shown = f"{self.url}/v2/{repository}/{what}", self._shown(f"repository:{repository}:pull")
+        return web.get(url, accept=accept, login=shown, ca_file=self.ca_file, client=self.client)
+
+    def _shown(self, *scopes: str) -> Shown | None:
+        return self.tokens.issue(scopes) if self.tokens else self.login

@@ -22,9 +22,21 @@ url = "https://registry.example.com"
 username = "builder"
 password_file = "/etc/password"
 ca_file = "/etc/ca.pem"
+client_cert = "/etc/client.pem"
+client_key = "/etc/client.key"
+proxy = "http://proxy.example.com:3128"
+proxy_username = "through"
+proxy_password_file = "/etc/proxy"
+delete = true
+rate = 1_000_000
 
 [upstreams."localhost:5001"]
 url = "http://localhost:5001/"
+token_file = "/etc/token"
+
+[upstreams."localhost:5002"]
+url = "http://localhost:5002"
+docker_config = "/etc/config.json"
 
 [http]
 listen = "[::1]:5443"
@@ -45,6 +57,9 @@ path = "/tmp/journal.db"
 [replication]
 jobs = 1
 blobs = 64
+rate = 5_000_000
+eager = false
+stall = 7
 backoff_first = 0.5
 backoff_max = 60
 
@@ -96,7 +111,15 @@ def test_every_section(file: Path) -> None:
             "snapshotter": "native",
         },
         "journal": {"path": Path("/tmp/journal.db")},  # noqa: S108 - never opened
-        "replication": {"jobs": 1, "blobs": 64, "backoff_first": 0.5, "backoff_max": 60.0},
+        "replication": {
+            "jobs": 1,
+            "blobs": 64,
+            "rate": 5_000_000,
+            "eager": False,
+            "stall": 7.0,
+            "backoff_first": 0.5,
+            "backoff_max": 60.0,
+        },
         "unpack": {"images": 3},
         "uploads": {"max_age": 3600.0},
         "shutdown": {"deadline": 5.0},
@@ -109,8 +132,16 @@ def test_every_section(file: Path) -> None:
             username="builder",
             password_file=Path("/etc/password"),
             ca_file=Path("/etc/ca.pem"),
+            client_cert=Path("/etc/client.pem"),
+            client_key=Path("/etc/client.key"),
+            proxy="http://proxy.example.com:3128",
+            proxy_username="through",
+            proxy_password_file=Path("/etc/proxy"),
+            delete=True,
+            rate=1_000_000,
         ),
-        "localhost:5001": Upstream(url="http://localhost:5001/"),
+        "localhost:5001": Upstream(url="http://localhost:5001/", token_file=Path("/etc/token")),
+        "localhost:5002": Upstream(url="http://localhost:5002", docker_config=Path("/etc/config.json")),
     }
 
 
@@ -129,6 +160,13 @@ def test_the_example_loads(file: Path) -> None:
     sections = EXAMPLE.read_text().partition("[http]")
     shown = re.sub(r"^# (?=\w+ = )", "", "".join(sections[1:]), flags=re.MULTILINE)
     assert read(file, MINIMAL + shown) == settings == read(file, MINIMAL)
+
+
+def test_the_example_has_every_setting_of_an_upstream() -> None:
+    """They have no defaults to compare with, but each is shown once."""
+    table = EXAMPLE.read_text().partition("[upstreams.")[2].partition("\n\n")[0]
+    shown = re.findall(r"^(?:# )?(\w+) = ", table, flags=re.MULTILINE)
+    assert sorted(shown) == sorted(field.name for field in msgspec.structs.fields(Upstream))
 
 
 REPLICATION = "[replication]\n"
@@ -160,6 +198,26 @@ BAD: dict[str, tuple[str, str]] = {
     "no url": ("[upstreams.x]", r"`url`.*\$\.upstreams"),
     "password without user": ('[upstreams.x]\nurl = "http://x"\npassword_file = "/p"', r"username.*\$\.upstreams"),
     "user without password": ('[upstreams.x]\nurl = "http://x"\nusername = "me"', r"password_file.*\$\.upstreams"),
+    "two kinds of credentials": (
+        '[upstreams.x]\nurl = "http://x"\ntoken_file = "/t"\ndocker_config = "/d"',
+        r"username, token_file and docker_config exclude each other.*\$\.upstreams",
+    ),
+    "a login and a token": (
+        '[upstreams.x]\nurl = "http://x"\nusername = "me"\npassword_file = "/p"\ntoken_file = "/t"',
+        r"exclude each other.*\$\.upstreams",
+    ),
+    "certificate without key": ('[upstreams.x]\nurl = "https://x"\nclient_cert = "/c"', r"client_key.*\$\.upstreams"),
+    "key without certificate": ('[upstreams.x]\nurl = "https://x"\nclient_key = "/k"', r"client_cert.*\$\.upstreams"),
+    "https proxy": ('[upstreams.x]\nurl = "https://x"\nproxy = "https://p:1"', r"proxy must be.*\$\.upstreams"),
+    "proxy with a path": ('[upstreams.x]\nurl = "https://x"\nproxy = "http://p:1/x"', r"proxy must be.*\$\.upstreams"),
+    "login of no proxy": (
+        '[upstreams.x]\nurl = "https://x"\nproxy_username = "me"\nproxy_password_file = "/p"',
+        r"needs a proxy.*\$\.upstreams",
+    ),
+    "proxy password without user": (
+        '[upstreams.x]\nurl = "https://x"\nproxy = "http://p:1"\nproxy_password_file = "/p"',
+        r"proxy_username.*\$\.upstreams",
+    ),
     "no TOML": ("[http\n", "line"),
 }
 
@@ -187,10 +245,11 @@ def test_what_must_be_said(file: Path, text: str, words: str) -> None:
         read(file, text)
 
 
-def test_a_password_in_a_url_is_not_shown(file: Path) -> None:
+@pytest.mark.parametrize("keys", ['url = "https://me:hunter2@x"', 'url = "https://x"\nproxy = "http://me:hunter2@p:1"'])
+def test_a_password_in_a_url_is_not_shown(file: Path, keys: str) -> None:
     """It is refused, in words that do not repeat it."""
     with pytest.raises(SettingsError) as refusal:
-        read(file, f'{MINIMAL}\n[upstreams.x]\nurl = "https://me:hunter2@x"')
+        read(file, f"{MINIMAL}\n[upstreams.x]\n{keys}")
     assert "hunter2" not in str(refusal.value)
 
 

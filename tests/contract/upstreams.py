@@ -1,0 +1,40 @@
+"""Ways to an upstream, as the contract tests of its client need them."""
+
+import random
+import ssl
+from collections.abc import AsyncIterator
+
+from yarl import URL
+
+from mirror.core.jobs import Backoff
+from mirror.core.ports import Upstream
+from mirror.core.replication.breaker import Breaker
+from mirror.oci.manifest import Descriptor
+from mirror.oci.names import Repository
+from mirror.runtime.clock import SystemClock
+from mirror.upstream.credentials import Source
+from mirror.upstream.transport import Proxy, Transport
+
+PATIENT = 30.0
+
+
+def transport_to(
+    url: URL | str,
+    *,
+    credentials: Source | None = None,
+    tls: ssl.SSLContext | None = None,
+    proxy: Proxy | None = None,
+    stall: float = PATIENT,
+) -> Transport:
+    """A transport with a breaker of its own, which nobody watches: once it is open it stays so."""
+    clock = SystemClock()
+    breaker = Breaker(clock=clock, random=random.SystemRandom(), backoff=Backoff(1.0, 1.0))
+    return Transport(URL(url), credentials=credentials, tls=tls, proxy=proxy, clock=clock, breaker=breaker, stall=stall)
+
+
+async def send_blob(upstream: Upstream, repository: Repository, blob: Descriptor, data: AsyncIterator[bytes]) -> None:
+    """Open an upload and send all of a blob."""
+    transfer = await upstream.begin_upload(repository, blob.digest)
+    assert transfer is not None
+    assert transfer.offset == 0
+    await upstream.upload_blob(repository, blob, transfer, data)
