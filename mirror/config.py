@@ -68,8 +68,8 @@ class Journal(_Section, frozen=True):
 class Replication(_Section, frozen=True):
     """How hard to work on what is to be replicated: jobs and blobs at once for each upstream, back-off in seconds.
 
-    `rate` limits the bytes per second to all upstreams together, 0 does not; `stall` is how many seconds an upstream may take
-    nothing; with `eager` a blob goes upstream as soon as it is here, before the manifest comes that names it.
+    `rate` limits the bytes per second to all upstreams together, 0 does not; `stall` is how many seconds an upstream
+    may take nothing; with `eager` a blob goes upstream as soon as it is here, before the manifest that names it comes.
     """
 
     jobs: AtOnce = 4
