@@ -42,10 +42,11 @@ class Answer:
 
 
 class Wire:
-    """Requests to one registry, each on a connection of its own."""
+    """Requests to one registry, each on a connection of its own; an answer may take `patience` seconds."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = _ANSWER) -> None:
         address = urlsplit(url)
+        self._patience = patience
         self._host, self._port = address.hostname or "", address.port or 80
 
     def ask(
@@ -56,7 +57,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request; an iterable body goes out chunked, without a length."""
-        connection = HTTPConnection(self._host, self._port, timeout=_ANSWER)
+        connection = HTTPConnection(self._host, self._port, timeout=self._patience)
         try:
             chunked = body is not None and not isinstance(body, bytes)
             connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
