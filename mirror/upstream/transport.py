@@ -151,11 +151,11 @@ class Transport:
 
     @asynccontextmanager
     async def _answered(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to a request, which is repeated once where a new token may change it."""
+        """The answer to a request, which is repeated once where a new token may change it; the second one counts."""
         for last in (False, True):
             access = await self._access(request)
             async with self._sent(request, access) as answer:
-                if last or not self._may_change(answer, request, access):
+                if not self._may_change(answer, request, access) or last:
                     yield answer
                     return
 
