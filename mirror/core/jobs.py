@@ -15,7 +15,8 @@ from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
 
-_LONGEST_RETRY_AFTER = 3600.0
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds; an upstream that wants to be left alone for longer is asked again after this."""
 
 
 class Kind(StrEnum):
@@ -132,7 +133,7 @@ class Backoff:
     @property
     def horizon(self) -> float:
         """What no wait exceeds, in seconds: a task that is due later than that had its clock set back."""
-        return max(self.longest, _LONGEST_RETRY_AFTER)
+        return max(self.longest, LONGEST_RETRY_AFTER)
 
     def delay(self, attempts: int, random: Random) -> float:
         """Full jitter: anywhere between nothing and the whole delay, so that hosts do not come back in step."""

@@ -36,12 +36,18 @@ def settings() -> dict[str, dict[str, object]]:
 
 
 @pytest.fixture
+def chosen(settings: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """No head start, unless a test sets one: the requests of a job alone can be counted."""
+    return settings | {"replication": {"eager": False, **settings.get("replication", {})}}
+
+
+@pytest.fixture
 def way(
     directory: Path,
     containerd: Containerd,
     registry: Registry,
     proxy: Proxy,
-    settings: dict[str, dict[str, object]],
+    chosen: dict[str, dict[str, object]],
 ) -> Iterator[Way]:
     """The whole way, with credentials that must not be seen where they do not belong.
 
@@ -51,7 +57,7 @@ def way(
     password = directory / "password"
     password.write_text(PASSWORD)
     upstream = {"url": proxy.url, "username": "builder", "password_file": str(password)}
-    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: upstream}, settings=settings) as daemon:
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: upstream}, settings=chosen) as daemon:
         yield Way(daemon, containerd, registry, proxy)
     assert not daemon.complaints()
     assert PASSWORD not in daemon.log.read_text()

@@ -81,7 +81,7 @@ async def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
     assert refusal.value.transient
 
 
-@pytest.mark.parametrize("answer", [None, REFUSED, UpstreamError("429 slowly", transient=True)])
+@pytest.mark.parametrize("answer", [None, REFUSED, UpstreamError("429", transient=True)])
 async def test_any_answer_starts_the_count_again(breaker: Breaker, answer: Exception | None) -> None:
     """A success, a refusal, too many requests: whoever says so is there."""
     await fail(breaker, 2)
@@ -139,3 +139,27 @@ async def test_a_late_answer_does_not_close_it(breaker: Breaker, clock: ManualCl
     assert breaker.is_open
     await clock.until_asleep(1.0)
     assert back.empty()
+
+
+async def test_who_asks_for_time_gets_it(
+    breaker: Breaker, clock: ManualClock, upstream: Upstream, back: asyncio.Queue[bool]
+) -> None:
+    """No request passes before it is over, and none is made to find out; who is refused knows how long it takes."""
+    await fail(breaker, 1, UpstreamError("429 slowly", transient=True, retry_after=7.0))
+    clock.advance(2.0)
+    assert breaker.is_open
+    with pytest.raises(UpstreamError, match="asked for time: 429 slowly") as refusal:
+        await call(breaker, None)
+    assert refusal.value.retry_after == 5.0
+    await clock.until_asleep(5.0)
+    clock.advance(5.0)
+    assert not await back.get()
+    await call(breaker, None)
+    assert upstream.probes == 0
+
+
+async def test_an_hour_is_the_longest_rest(breaker: Breaker, clock: ManualClock) -> None:
+    """Whatever the upstream says."""
+    await fail(breaker, 1, UpstreamError("429", transient=True, retry_after=10**9))
+    clock.advance(3600.0)
+    await call(breaker, None)

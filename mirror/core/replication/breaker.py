@@ -1,4 +1,4 @@
-"""A circuit breaker: while an upstream is away, one probe now and then asks for it, and nobody else."""
+"""A circuit breaker: while an upstream is away, one probe now and then asks for it, and nobody else does."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from mirror.core.errors import UpstreamError
-from mirror.core.jobs import Backoff, Random
+from mirror.core.jobs import LONGEST_RETRY_AFTER, Backoff, Random
 from mirror.core.ports import Clock
 from mirror.core.signal import Signal
 
@@ -15,7 +15,7 @@ _FAILURES = 3
 
 
 class Breaker:
-    """Open after some failures in a row; closed again when a probe gets through.
+    """Open after some failures in a row, until a probe gets through; or for as long as a Retry-After asks for.
 
     A failure is one that says nothing about the request itself (`UpstreamError.away`). Whoever talks to the upstream
     does so within `guard`.
@@ -26,23 +26,34 @@ class Breaker:
         self._random = random
         self._backoff = backoff
         self._failures = 0
+        self._rests_until = 0.0
         self._reason = ""
         self._turned = Signal()
 
     @property
     def is_open(self) -> bool:
-        """Whether the upstream is away."""
+        """Whether the upstream is away, or wants to be left alone."""
+        return self._is_away or self._rest > 0
+
+    @property
+    def _is_away(self) -> bool:
         return self._failures >= _FAILURES
+
+    @property
+    def _rest(self) -> float:
+        return self._rests_until - self._clock.monotonic()
 
     @asynccontextmanager
     async def guard(self) -> AsyncIterator[None]:
-        """Around a request: it is refused while the upstream is away, and how it ends is counted.
+        """Around a request: it is refused while the breaker is open, and how it ends is counted.
 
         Raises:
-            UpstreamError: the upstream is away.
+            UpstreamError: the upstream is away, or wants to be left alone.
         """
-        if self.is_open:
+        if self._is_away:
             raise UpstreamError(f"the upstream is away: {self._reason}", transient=True)
+        if self._rest > 0:
+            raise UpstreamError(f"the upstream asked for time: {self._reason}", transient=True, retry_after=self._rest)
         try:
             yield
         except UpstreamError as error:
@@ -51,31 +62,41 @@ class Breaker:
         self._count(None)
 
     def _count(self, error: UpstreamError | None) -> None:
-        if self.is_open:  # an answer that was on its way when it opened is no probe
+        if self._is_away:  # an answer that was on its way when it opened is no probe
             return
+        if error is not None and error.retry_after:
+            self._rests_until = self._clock.monotonic() + min(error.retry_after, LONGEST_RETRY_AFTER)
+            self._open("upstream.rests", error)
         if error is None or not error.away:
             self._failures = 0
             return
         self._failures += 1
+        if self._is_away:
+            self._open("upstream.away", error)
+
+    def _open(self, event: str, error: UpstreamError) -> None:
         self._reason = str(error)
-        if self.is_open:
-            _log.warning("upstream.away", reason=self._reason)
-            self._turned.fire()
+        _log.warning(event, reason=self._reason)
+        self._turned.fire()
 
     async def watch(self, probe: Callable[[], Awaitable[None]], back: Callable[[bool], Awaitable[None]]) -> None:
-        """Probe whenever it is open, for as long as the daemon runs.
+        """Close it when it is time to, for as long as the daemon runs.
 
-        `back` is called each time the upstream is there again; whether it was really away, or answered the first probe.
+        `back` is called each time that requests may pass again; whether the upstream was really away, so that even its
+        first probe had failed.
         """
         while True:
             event = self._turned.arm()
-            if not self.is_open:
+            if self._is_away:
+                probes = await self._until_back(probe)
+                self._failures = 0
+                _log.warning("upstream.back", probes=probes)
+                await back(probes > 1)
+            elif (rest := self._rest) > 0:
+                await self._clock.sleep(rest)
+                await back(False)
+            else:
                 await self._clock.wait(event, None)
-                continue
-            probes = await self._until_back(probe)
-            self._failures = 0
-            _log.warning("upstream.back", probes=probes)
-            await back(probes > 1)
 
     async def _until_back(self, probe: Callable[[], Awaitable[None]]) -> int:
         """Probe until there is an answer; returns how many probes it took."""

@@ -1,5 +1,6 @@
 """Bringing blobs to one upstream: asked for first, then mounted from where it lies there already, then sent."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import structlog
@@ -13,6 +14,8 @@ from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Repository
 
 _log = structlog.get_logger(__name__)
+
+_QUESTIONS = 3
 
 Reached = Callable[[int], None]
 """Told how many bytes of a blob are upstream by now."""
@@ -41,6 +44,7 @@ class Carrier:
         self._turns = turns
         self._throttle = throttle
         self._locks = Locks()
+        self._unanswered: Counter[str] = Counter()
 
     async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
         """See a blob upstream.
@@ -77,12 +81,25 @@ class Carrier:
         known = await self._transfers.find(repository, blob.digest)
         if known is None:
             return None
-        found = await self._upstream.find_upload(repository, known)
+        found = await self._found(repository, blob, known)
         if found is None or not 0 < found.offset <= blob.size:
             await self._transfers.forget(repository, blob.digest)
             return None
         await self._transfers.note(repository, blob.digest, found, self._clock.now())
         _log.info("blob.resumed", blob=blob.digest, offset=found.offset, size=blob.size)
+        return found
+
+    async def _found(self, repository: Repository, blob: Descriptor, known: Transfer) -> Transfer | None:
+        """Ask where an upload stands, but not for ever: an upstream that answers all else may never answer that."""
+        try:
+            found = await self._upstream.find_upload(repository, known)
+        except UpstreamError:
+            self._unanswered[blob.digest] += 1
+            if self._unanswered[blob.digest] >= _QUESTIONS:
+                del self._unanswered[blob.digest]
+                await self._transfers.forget(repository, blob.digest)
+            raise
+        self._unanswered.pop(blob.digest, None)
         return found
 
     async def _begun(self, repository: Repository, blob: Descriptor) -> Transfer | None:
