@@ -20,7 +20,9 @@ from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
+from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
+from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
@@ -66,7 +68,7 @@ async def serve(settings: config.Settings) -> None:
         rooms = await Rooms.open(settings, stack)
         daemon = Daemon(settings, rooms)
         stack.push_async_callback(daemon.blob_push.close)
-        async with supervise.background(daemon.tasks), _listening(settings, daemon):
+        async with _listening(settings, daemon), supervise.background(daemon.tasks):
             systemd.notify("READY=1")
             _log.info("daemon.ready", version=__version__, listen=settings.http.listen)
             await supervise.until_told_to_stop()
@@ -108,7 +110,8 @@ class Daemon:
     """The use cases, wired to the rooms, and the tasks that run beside the requests."""
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
-        changed = Signal()
+        self.changed = changed = Signal()
+        board = Board()
         self.clock = rooms.clock
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         self.blob_push = BlobPush(
@@ -142,7 +145,8 @@ class Daemon:
             changed=changed,
             followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
         )
-        self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
+        self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
+        self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.tasks = {
             "sweep": self.blob_push.sweep,
@@ -214,9 +218,14 @@ def _worker(kind: Kind, attempt: Attempt, rooms: Rooms, wiring: _Wiring, *, back
 
 @asynccontextmanager
 async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[None]:
-    """Serve operators and builders; on the way out, stop accepting and let requests in flight finish."""
+    """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
+
+    Those that only wait for something to happen are answered at once with what there is.
+    """
     traffic = Traffic()
-    admin = admin_application(watch=daemon.watch, registries=daemon.registries, clock=daemon.clock)
+    admin = admin_application(
+        watch=daemon.watch, follow=daemon.follow, registries=daemon.registries, clock=daemon.clock
+    )
     public = application(
         UseCases(
             blob_push=daemon.blob_push,
@@ -224,6 +233,8 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
             pull=daemon.pull,
             discovery=daemon.discovery,
             removal=daemon.removal,
+            watch=daemon.watch,
+            follow=daemon.follow,
         ),
         registries=daemon.registries,
         catalog=settings.http.catalog,
@@ -231,22 +242,25 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
         traffic=traffic,
         clock=daemon.clock,
     )
-    async with _running(admin) as admin_runner, _running(public) as public_runner:
+    # An operator who goes away takes his question with him; what a builder began is finished all the same.
+    async with _running(admin, handler_cancellation=True) as admin_runner, _running(public) as public_runner:
         await web.UnixSite(admin_runner, _fresh_socket(settings.admin.socket)).start()
         site = web.TCPSite(public_runner, *settings.http.address)
         await site.start()
         yield
+        daemon.changed.close()
         await site.stop()
         await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
 
 
 @asynccontextmanager
-async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
+async def _running(app: web.Application, *, handler_cancellation: bool = False) -> AsyncIterator[web.AppRunner]:
     runner = web.AppRunner(
         app,
         access_log=None,  # the middleware writes the one line per request
         auto_decompress=False,  # what is pushed is what is stored, whatever Content-Encoding it claims
         handle_signals=False,
+        handler_cancellation=handler_cancellation,
         read_bufsize=_READ_BUFFER,
         shutdown_timeout=_CANCELLED_WITHIN,
     )

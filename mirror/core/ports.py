@@ -289,3 +289,15 @@ class Jobs(Protocol):
 
     async def counts(self) -> dict[tuple[Kind, State], int]:
         """How many tasks there are of each kind in each state."""
+
+    async def tasks(self, job_id: int) -> tuple[Task, ...]:
+        """The tasks of one job; empty when there is no such job."""
+
+    async def newest(self) -> int:
+        """The greatest id of a job, 0 when there is none."""
+
+    async def since(self, job_id: int, limit: int) -> list[Task]:
+        """The tasks of jobs with one that waits, runs or is parked, and of those after `job_id`; the oldest jobs first.
+
+        It takes no more than `limit` jobs, each with all its tasks.
+        """

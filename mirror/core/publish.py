@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,6 +18,14 @@ _log = structlog.get_logger(__name__)
 
 JOB_LEASES = "registry-mirror/job/"
 """What the leases begin with that hold an image until it is verified upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What was acknowledged, and the job that brings it upstream."""
+
+    manifest: Manifest
+    job: Job
 
 
 class ManifestPush:
@@ -54,7 +63,7 @@ class ManifestPush:
         """The leases of pushes that are not acknowledged yet: a job or the image record may still be missing."""
         return frozenset(self._in_flight)
 
-    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Manifest:
+    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Pushed:
         """Store and acknowledge a manifest.
 
         Raises:
@@ -67,7 +76,7 @@ class ManifestPush:
         job = await self._acknowledge(repository, reference, manifest)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
-        return manifest
+        return Pushed(manifest, job)
 
     async def _acknowledge(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's."""

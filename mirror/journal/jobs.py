@@ -104,6 +104,21 @@ class JobsTable:
         rows = await self._database.transact(lambda session: session.rows("counts"))
         return {(Kind(row["kind"]), State(row["state"])): row["tasks"] for row in rows}
 
+    async def tasks(self, job_id: int) -> tuple[Task, ...]:
+        """The tasks of one job."""
+        rows = await self._database.transact(lambda session: session.rows("job_tasks", job=job_id))
+        return tuple(_task(row) for row in rows)
+
+    async def newest(self) -> int:
+        """The greatest id of a job, 0 when there is none."""
+        row = await self._database.transact(lambda session: session.row("newest_job"))
+        return row["job"] if row else 0
+
+    async def since(self, job_id: int, limit: int) -> list[Task]:
+        """The tasks of jobs that are not over, and of those after `job_id`."""
+        rows = await self._database.transact(lambda session: session.rows("tasks_since", job=job_id, limit=limit))
+        return [_task(row) for row in rows]
+
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
     job_id = session.insert(

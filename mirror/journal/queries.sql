@@ -91,7 +91,7 @@ DELETE FROM jobs WHERE id IN (
     WHERE old.id < new.id AND old.created < new.created - 7 * 86400
     AND old.registry = new.registry AND old.repository = new.repository
     AND (old.tag = new.tag OR (old.tag IS NULL AND new.tag IS NULL AND old.digest = new.digest))
-    AND NOT EXISTS (SELECT 1 FROM tasks WHERE job = old.id AND state NOT IN ('done', 'skipped'))
+    AND NOT EXISTS (SELECT 1 FROM tasks WHERE job = old.id AND state NOT IN ('done', 'skipped', 'cancelled'))
 );
 
 -- name: find_task
@@ -116,7 +116,9 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
 
 -- name: find_by_digest
 SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
+    -- The delete of a tag says nothing about what the tag stood for.
     SELECT max(id) FROM jobs WHERE registry = :registry AND repository = :repository AND digest = :digest
+    AND (tag IS NULL OR lease <> '')
 );
 
 -- name: unfinished
@@ -125,3 +127,16 @@ WHERE t.state IN ('pending', 'running', 'parked') ORDER BY t.job, t.kind LIMIT :
 
 -- name: counts
 SELECT kind, state, count(*) AS tasks FROM tasks GROUP BY kind, state;
+
+-- name: job_tasks
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = :job ORDER BY t.kind;
+
+-- name: newest_job
+SELECT id AS job FROM jobs ORDER BY id DESC LIMIT 1;
+
+-- name: tasks_since
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job IN (
+    SELECT job FROM tasks WHERE state IN ('pending', 'running', 'parked')
+    UNION SELECT id FROM jobs WHERE id > :job
+    ORDER BY 1 LIMIT :limit
+) ORDER BY t.job, t.kind;

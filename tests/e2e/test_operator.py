@@ -1,5 +1,6 @@
 """What the operator sees and does: status, wait, settings, signals, systemd."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,10 @@ from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import File, Layer, Layout, build_image, busybox
 from tests.rig.registry import Registry
+from tests.rig.sse import events
 from tests.rig.until import until
 from tests.rig.web import Login
-from tests.rig.wire import Wire, digest_of, manifest
+from tests.rig.wire import Answer, Wire, digest_of, manifest
 
 NAME = f"{UPSTREAM}/team/app:v1"
 
@@ -63,6 +67,26 @@ def test_an_outage_of_the_upstream(daemon: Daemon, registry: Registry, layout: L
     registry.start()
     daemon.wait(NAME, "replicated")
     assert registry.tags("team/app") == {"v1"}
+
+
+def test_the_status_of_one_image(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """While the upstream is down it says what is tried again and when; by any name of the image, and of no other."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: _phase(daemon) == "replicating", "a first attempt")
+    waiting = partial(daemon.cli, "status", "team/app:v1")
+    said = until(lambda: [said for said in [waiting().stdout] if "next try:" in said], "it waits")[0]
+    for line in (f"image:    {NAME}", f"digest:   {layout.digest}", "phase:    replicating", "unpack:   done"):
+        assert line in said.splitlines(), said
+    assert "connect" in said
+    registry.start()
+    daemon.wait(NAME, "replicated")
+    said = daemon.cli("status", f"team/app@{layout.digest}").stdout
+    assert "phase:    replicated" in said.splitlines()
+    assert "next try:" not in said
+    unknown = daemon.cli("status", "team/unknown:v1")
+    assert (unknown.returncode, "MANIFEST_UNKNOWN" in unknown.stderr) == (1, True), unknown
 
 
 def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: Layout) -> None:
@@ -151,6 +175,61 @@ def test_sigterm_lets_a_push_finish(daemon: Daemon) -> None:
     answer = wire.ask("PUT", f"{location}?digest={digest_of(b'firstlast')}", body())
     assert (answer.status, stopping) == (201, [1])
     assert daemon.join() == 0
+
+
+def test_sigterm_while_the_upstream_hangs(
+    directory: Path, containerd: Containerd, registry: Registry, layout: Layout
+) -> None:
+    """Neither an attempt that gets no answer, nor who waits for it, holds up the end; the job is done afterwards.
+
+    The deadline for clients is longer than the rig waits before it kills.
+    """
+    settings = {"shutdown": {"deadline": 120.0}}
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+        wire = Wire(daemon.url)
+        registry.pause()
+        wire.push("team/app", "v1", layout)
+        until(lambda: _phase(daemon) == "replicating", "the attempt is under way")
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(daemon.cli, "wait", NAME, "--for", "replicated", "--timeout", "100", seconds=100)
+            until(lambda: _connections(daemon) > 0, "the command has asked")
+            put = pool.submit(_put_and_wait, wire, layout)
+            stream = wire.stream("/v2/team/app/_mirror/status/v1", {"Accept": "text/event-stream"})
+            assert next(events(stream)).data["phase"] == "replicating"
+            until(lambda: _is_attempted(daemon, "v2"), "the push that waits is acknowledged")
+            assert daemon.stop() == 0
+            assert (put.result().status, put.result().headers["Registry-Mirror-Status"]) == (201, "replicating")
+            assert (asked.result().returncode, "stopping" in asked.result().stderr) == (1, True), asked.result()
+            assert not list(events(stream))
+        registry.resume()
+        daemon.start()
+        for tag in ("v1", "v2"):
+            daemon.wait(f"team/app:{tag}", "replicated")
+        assert registry.tags("team/app") == {"v1", "v2"}
+        assert not daemon.complaints()
+
+
+def _connections(daemon: Daemon) -> int:
+    """How many operators are connected to the admin socket."""
+    sockets = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith(f"{daemon.directory}/admin.sock") for line in sockets) - 1
+
+
+def _put_and_wait(wire: Wire, layout: Layout) -> Answer:
+    headers = {"Content-Type": layout.top.media_type, "Prefer": "wait=upstream"}
+    return wire.ask("PUT", "/v2/team/app/manifests/v2", layout.manifest, headers)
+
+
+def _is_attempted(daemon: Daemon, tag: str) -> bool:
+    return any(
+        (line["event"], line.get("kind"), line["image"].endswith(f":{tag}")) == ("task.started", "replicate", True)
+        for line in daemon.log_lines()
+        if "image" in line
+    )
+
+
+def _phase(daemon: Daemon) -> str:
+    return str(json.loads(daemon.cli("status", NAME, "--json").stdout)["phase"])
 
 
 def _refused(daemon: Daemon) -> bool:
