@@ -22,6 +22,8 @@ from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
 from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
+from mirror.core.leases import JobLeases
+from mirror.core.operate import Operator
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
@@ -148,6 +150,7 @@ class Daemon:
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
+        self.operator = _operator(rooms, wiring)
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
@@ -163,6 +166,17 @@ class _Wiring:
 
     changed: Signal
     in_flight: Callable[[], frozenset[str]]
+
+
+def _operator(rooms: Rooms, wiring: _Wiring) -> Operator:
+    leases = JobLeases(
+        jobs=rooms.jobs,
+        leases=rooms.leases,
+        clock=rooms.clock,
+        in_flight=wiring.in_flight,
+        changed=wiring.changed,
+    )
+    return Operator(jobs=rooms.jobs, leases=leases, changed=wiring.changed)
 
 
 def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
@@ -191,7 +205,7 @@ def _replication(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Wo
 def _retraction(settings: config.Settings, rooms: Rooms, wiring: _Wiring) -> Worker:
     limits = settings.replication
     backoff = Backoff(limits.backoff_first, limits.backoff_max)
-    attempt = Retractor(upstreams=rooms.upstreams).attempt
+    attempt = Retractor(jobs=rooms.jobs, upstreams=rooms.upstreams).attempt
     return _worker(Kind.DELETE, attempt, rooms, wiring, backoff=backoff, at_once=limits.jobs)
 
 
@@ -224,7 +238,11 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
     """
     traffic = Traffic()
     admin = admin_application(
-        watch=daemon.watch, follow=daemon.follow, registries=daemon.registries, clock=daemon.clock
+        watch=daemon.watch,
+        follow=daemon.follow,
+        operator=daemon.operator,
+        registries=daemon.registries,
+        clock=daemon.clock,
     )
     public = application(
         UseCases(

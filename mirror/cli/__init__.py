@@ -4,6 +4,7 @@ import click
 
 from mirror import __version__
 from mirror.cli.ask import status, wait
+from mirror.cli.jobs import jobs
 from mirror.cli.serve import serve
 
 
@@ -16,3 +17,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(status)
 main.add_command(wait)
+main.add_command(jobs)

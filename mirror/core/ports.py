@@ -301,3 +301,15 @@ class Jobs(Protocol):
 
         It takes no more than `limit` jobs, each with all its tasks.
         """
+
+    async def in_state(self, state: State, limit: int) -> list[Task]:
+        """The tasks in a state, oldest first."""
+
+    async def retry(self, job_id: int | None) -> list[tuple[int, Kind]]:
+        """The tasks of a job, or of all, that are parked or wait for a time are due now; returns job and kind."""
+
+    async def cancel(self, job_id: int, reason: str) -> list[Kind]:
+        """Give up a job's tasks that are parked or wait, but none while one of them is running; returns them."""
+
+    async def pushed_again(self, job: Job) -> bool:
+        """Whether what a delete names, a tag or a digest, was pushed after it."""

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
+from mirror.core.leases import JobLeases
 from mirror.core.ports import Clock, Jobs, Leases
 from mirror.core.signal import Signal
 
@@ -47,8 +47,8 @@ class Worker:
         self._random = random
         self._backoff = backoff
         self._slots = asyncio.Semaphore(at_once)
-        self._in_flight = in_flight
         self._changed = changed
+        self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
         """Work for as long as the daemon runs."""
@@ -72,7 +72,7 @@ class Worker:
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
                 await self._jobs.settle(task, await self._outcome(task))
-                await self._release(task)
+                await self._job_leases.release(job)
         finally:
             self._slots.release()
             self._changed.fire()
@@ -97,14 +97,3 @@ class Worker:
         if job.lease:
             await self._leases.create(job.lease)
             await self._leases.hold(job.lease, job.digest)
-
-    async def _release(self, task: Task) -> None:
-        """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
-        if not task.job.lease or await self._jobs.needs_lease(task.job):
-            return
-        while task.job.lease in self._in_flight():  # all done, before the image record that will hold it was made
-            await self._clock.wait(self._changed.arm(), None)
-        try:
-            await self._leases.delete(task.job.lease)
-        except StoreUnavailableError as error:
-            _log.warning("lease.kept", lease=task.job.lease, reason=str(error))

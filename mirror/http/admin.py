@@ -4,10 +4,12 @@ from aiohttp import web
 
 from mirror.core.follow import Follow
 from mirror.core.jobs import FINISHED, Kind, State
+from mirror.core.operate import Operator
 from mirror.core.ports import Clock
 from mirror.core.registries import Registries
 from mirror.core.watch import Watch
 from mirror.http.events import EventStreams
+from mirror.http.jobs import JobHandlers
 from mirror.http.middleware import errors, request_log
 from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
@@ -17,10 +19,13 @@ _KINDS = {"unpacked": Kind.UNPACK, "replicated": Kind.REPLICATE}
 _MOST_TASKS = 100
 
 
-def admin_application(*, watch: Watch, follow: Follow, registries: Registries, clock: Clock) -> web.Application:
+def admin_application(
+    *, watch: Watch, follow: Follow, operator: Operator, registries: Registries, clock: Clock
+) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock), errors])
     app.router.add_routes(AdminHandlers(watch, follow, registries).routes())
+    app.router.add_routes(JobHandlers(operator).routes())
     return app
 
 

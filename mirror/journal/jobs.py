@@ -119,6 +119,35 @@ class JobsTable:
         rows = await self._database.transact(lambda session: session.rows("tasks_since", job=job_id, limit=limit))
         return [_task(row) for row in rows]
 
+    async def in_state(self, state: State, limit: int) -> list[Task]:
+        """The tasks in a state, oldest first."""
+        rows = await self._database.transact(lambda session: session.rows("in_state", state=state, limit=limit))
+        return [_task(row) for row in rows]
+
+    async def retry(self, job_id: int | None) -> list[tuple[int, Kind]]:
+        """Tasks that are parked or wait for a time are due now."""
+        rows = await self._database.transact(lambda session: session.rows("retry", job=job_id))
+        return [(row["job"], Kind(row["kind"])) for row in rows]
+
+    async def cancel(self, job_id: int, reason: str) -> list[Kind]:
+        """Give up a job's tasks that are parked or wait."""
+        rows = await self._database.transact(lambda session: session.rows("cancel", job=job_id, reason=reason))
+        return [Kind(row["kind"]) for row in rows]
+
+    async def pushed_again(self, job: Job) -> bool:
+        """Whether what a delete names was pushed after it."""
+        row = await self._database.transact(
+            lambda session: session.row(
+                "pushed_again",
+                registry=job.repository.registry,
+                repository=job.repository.path,
+                tag=job.reference.tag,
+                digest=job.digest,
+                job=job.id,
+            )
+        )
+        return row is not None
+
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
     job_id = session.insert(

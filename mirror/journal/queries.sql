@@ -140,3 +140,21 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job IN (
     UNION SELECT id FROM jobs WHERE id > :job
     ORDER BY 1 LIMIT :limit
 ) ORDER BY t.job, t.kind;
+
+-- name: in_state
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.state = :state ORDER BY t.job, t.kind LIMIT :limit;
+
+-- name: retry
+UPDATE tasks SET state = 'pending', not_before = 0
+WHERE (:job IS NULL OR job = :job) AND (state = 'parked' OR (state = 'pending' AND not_before > 0))
+RETURNING job, kind;
+
+-- name: cancel
+UPDATE tasks SET state = 'cancelled', reason = :reason, not_before = 0
+WHERE job = :job AND state IN ('pending', 'parked')
+AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.job = :job AND r.state = 'running')
+RETURNING kind;
+
+-- name: pushed_again
+SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND id > :job AND lease <> ''
+AND (tag = :tag OR (:tag IS NULL AND digest = :digest)) LIMIT 1;

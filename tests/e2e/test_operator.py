@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import UPSTREAM
+from tests.e2e.conftest import ours
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import File, Layer, Layout, build_image, busybox
@@ -104,6 +105,94 @@ def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: L
             assert "s3cret" not in daemon.log.read_text() + done.stdout + (directory / "daemon/journal.db").read_text(
                 "latin1"
             )
+
+
+def test_a_parked_job_is_tried_again(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """Once the upstream takes what it refused, `jobs retry` brings it there; the failures stay counted."""
+    strict = Registry(directory / "strict", login=Login("builder", "right"))
+    lenient = Registry(directory / "lenient", strict.port)
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
+        Wire(daemon.url).push("team/app", "v1", layout)
+        with strict:
+            daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+        (line,) = daemon.cli("jobs", "list", "--state", "parked").stdout.splitlines()
+        job, *shown = line.split()
+        assert shown[:2] == ["parked", "replicate"]
+        assert (shown[3], "401" in line) == (NAME, True)
+        with lenient:
+            done = daemon.cli("jobs", "retry", job)
+            assert (done.returncode, done.stdout) == (0, f"{job}: replicate due now\n"), done
+            daemon.wait(NAME, "replicated")
+        assert daemon.cli("jobs", "list").stdout == ""
+        assert f"attempts: {shown[2]}" in daemon.cli("status", NAME).stdout
+        again = daemon.cli("jobs", "retry", job)
+        assert (again.returncode, again.stdout.startswith(f"{job}: nothing to retry: replicate done")) == (1, True)
+
+
+def test_a_waiting_job_is_tried_at_once(slow_daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """`jobs retry --all` does not wait for the time of the next attempt."""
+    _push_into_an_outage(slow_daemon, registry, layout)
+    registry.start()
+    done = slow_daemon.cli("jobs", "retry", "--all")
+    assert (done.returncode, done.stdout.endswith(": replicate due now\n")) == (0, True), done
+    slow_daemon.wait(NAME, "replicated")
+
+
+def test_a_job_is_given_up(slow_daemon: Daemon, registry: Registry, containerd: Containerd, layout: Layout) -> None:
+    """`jobs cancel` ends its lease and every wait for it; the image stays here, and does not get upstream."""
+    before = ours(containerd.leases())
+    _push_into_an_outage(slow_daemon, registry, layout)
+    assert ours(containerd.leases()) - before
+    job = slow_daemon.cli("jobs", "list").stdout.split()[0]
+    done = slow_daemon.cli("jobs", "cancel", job, "99")
+    assert (done.returncode, done.stdout) == (1, f"{job}: replicate cancelled\n99: no such job\n"), done
+    waited = slow_daemon.cli("wait", NAME, "--for", "replicated")
+    assert (waited.returncode, "cancelled by the operator" in waited.stdout) == (1, True), waited
+    assert _phase(slow_daemon) == "cancelled"
+    assert not ours(containerd.leases()) - before
+    assert NAME in containerd.images()
+    registry.start()
+    assert slow_daemon.cli("jobs", "retry", "--all").stdout == ""
+    assert registry.manifest("team/app", "v1") is None
+
+
+def test_what_is_being_attempted_is_not_given_up(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """It says so, and what to do; the job goes on."""
+    registry.pause()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: _phase(daemon) == "replicating", "the attempt is under way")
+    job = daemon.cli("jobs", "list", "--state", "running").stdout.split()[0]
+    for wish in ("cancel", "retry"):
+        done = daemon.cli("jobs", wish, job)
+        assert (done.returncode, f"replicate running: {wish} it when" in done.stdout) == (1, True), done
+    registry.resume()
+    daemon.wait(NAME, "replicated")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["retry"], ["retry", "1", "--all"], ["retry", "one"], ["cancel"], ["list", "--state", "lost"]]
+)
+def test_jobs_that_are_named_wrongly(daemon: Daemon, arguments: list[str]) -> None:
+    """A command line that means nothing ends with exit code 2, and nothing is done."""
+    assert daemon.cli("jobs", *arguments).returncode == 2
+
+
+@pytest.fixture
+def slow_daemon(directory: Path, containerd: Containerd, registry: Registry) -> Iterator[Daemon]:
+    """A daemon whose next attempt is days away."""
+    settings = {"replication": {"backoff_first": 1e6, "backoff_max": 1e6}}
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+        yield daemon
+    assert not daemon.complaints()
+
+
+def _push_into_an_outage(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """The image is pushed and unpacked, and its first way upstream failed."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: daemon.cli("status", NAME).stdout.count("next try:"), "a failed attempt")
 
 
 def test_credentials(directory: Path, containerd: Containerd, layout: Layout) -> None:

@@ -35,7 +35,8 @@ class Registry(Process):
         self, directory: Path, port: int | None = None, login: Login | None = None, *, tls: bool = False
     ) -> None:
         super().__init__(directory)
-        self.host = f"127.0.0.1:{port or free_port()}"
+        self.port = port or free_port()
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self.login = login
         self.ca_file = directory / "ca.pem" if tls else None
