@@ -20,6 +20,7 @@ from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
+from mirror.core.drain import Drain, Gate
 from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
@@ -113,7 +114,7 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         self.changed = changed = Signal()
-        board = Board()
+        board, gate = Board(), Gate()
         self.clock = rooms.clock
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         self.blob_push = BlobPush(
@@ -124,6 +125,7 @@ class Daemon:
             clock=rooms.clock,
             new_id=_new_id,
             max_age=settings.uploads.max_age,
+            gate=gate,
         )
         self.manifest_push = ManifestPush(
             content=rooms.content,
@@ -134,6 +136,7 @@ class Daemon:
             clock=rooms.clock,
             new_id=_new_id,
             changed=changed,
+            gate=gate,
         )
         self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
@@ -151,6 +154,13 @@ class Daemon:
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.operator = _operator(rooms, wiring)
+        self.drain = Drain(
+            gate=gate,
+            jobs=rooms.jobs,
+            in_flight=self.manifest_push.in_flight,
+            clock=rooms.clock,
+            changed=changed,
+        )
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
@@ -241,6 +251,7 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
         watch=daemon.watch,
         follow=daemon.follow,
         operator=daemon.operator,
+        drain=daemon.drain,
         registries=daemon.registries,
         clock=daemon.clock,
     )

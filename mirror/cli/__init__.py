@@ -4,6 +4,7 @@ import click
 
 from mirror import __version__
 from mirror.cli.ask import status, wait
+from mirror.cli.drain import drain
 from mirror.cli.jobs import jobs
 from mirror.cli.serve import serve
 
@@ -18,3 +19,4 @@ main.add_command(serve)
 main.add_command(status)
 main.add_command(wait)
 main.add_command(jobs)
+main.add_command(drain)

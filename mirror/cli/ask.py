@@ -54,6 +54,8 @@ def wait(reference: str, goal: str, timeout: float, path: Path, socket: Path | N
 
 
 def _print_all(answer: dict[str, Any]) -> None:
+    if answer["draining"]:
+        click.echo("draining: new pushes are refused")
     for kind, counts in answer["counts"].items():
         click.echo(f"{kind}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     for task in answer["tasks"]:

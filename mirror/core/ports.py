@@ -313,3 +313,9 @@ class Jobs(Protocol):
 
     async def pushed_again(self, job: Job) -> bool:
         """Whether what a delete names, a tag or a digest, was pushed after it."""
+
+    async def hurry(self) -> None:
+        """All tasks that wait for a time are due now."""
+
+    async def backlog(self) -> dict[State, int]:
+        """How many tasks there are in each of the states that are not over."""

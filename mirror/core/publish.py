@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.drain import Gate
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Images, Jobs, Leases
@@ -46,6 +47,7 @@ class ManifestPush:
         clock: Clock,
         new_id: Callable[[], str],
         changed: Signal,
+        gate: Gate,
     ) -> None:
         self._content = content
         self._images = images
@@ -55,6 +57,7 @@ class ManifestPush:
         self._clock = clock
         self._new_id = new_id
         self._changed = changed
+        self._gate = gate
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -67,8 +70,8 @@ class ManifestPush:
         """Store and acknowledge a manifest.
 
         Raises:
-            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN; DIGEST_INVALID when it is put
-                under a digest that it does not have. Nothing is left behind.
+            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING; DIGEST_INVALID when it
+                is put under a digest that it does not have. Nothing is left behind.
         """
         manifest = parse_manifest(raw, content_type)
         if reference.digest not in {None, manifest.digest}:
@@ -92,6 +95,7 @@ class ManifestPush:
             referrer=manifest.referrer if manifest.subject else None,
         )
         job: Job | None = None
+        self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
         try:
             await self._leases.create(lease)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.drain import Gate
 from mirror.core.errors import DigestMismatchError, StoreUnavailableError
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
@@ -36,7 +37,7 @@ class BlobPush:
     hash all it has so far. What a crash leaves is the row in the journal and the bytes in the ingest: enough to go on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         *,
         content: Content,
@@ -46,6 +47,7 @@ class BlobPush:
         clock: Clock,
         new_id: Callable[[], str],
         max_age: float,
+        gate: Gate,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -54,12 +56,14 @@ class BlobPush:
         self._clock = clock
         self._new_id = new_id
         self._max_age = max_age
+        self._gate = gate
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
 
     async def begin(self, repository: Repository) -> UploadRow:
-        """Start a session. Raises StoreUnavailableError."""
+        """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING."""
+        self._gate.check()
         upload = UploadRow(self._new_id(), repository, self._clock.now())
         await self._leases.create(_name(upload.id), seconds=self._lease_seconds)
         await self._uploads.begin(upload)
@@ -68,8 +72,9 @@ class BlobPush:
     async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
         """Give a repository a blob that another one of its registry holds: `source`, or any if that is None.
 
-        Returns False when there is none to give. Raises StoreUnavailableError.
+        Returns False when there is none to give. Raises StoreUnavailableError; RegistryError: DRAINING.
         """
+        self._gate.check()
         if source is None:
             held = await self._grants.anywhere(repository.registry, digest)
         else:

@@ -2,12 +2,15 @@
 
 from aiohttp import web
 
+from mirror.core.drain import Drain
 from mirror.core.follow import Follow
 from mirror.core.jobs import FINISHED, Kind, State
 from mirror.core.operate import Operator
 from mirror.core.ports import Clock
 from mirror.core.registries import Registries
 from mirror.core.watch import Watch
+from mirror.http import query
+from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
 from mirror.http.jobs import JobHandlers
 from mirror.http.middleware import errors, request_log
@@ -20,21 +23,23 @@ _MOST_TASKS = 100
 
 
 def admin_application(
-    *, watch: Watch, follow: Follow, operator: Operator, registries: Registries, clock: Clock
+    *, watch: Watch, follow: Follow, operator: Operator, drain: Drain, registries: Registries, clock: Clock
 ) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock), errors])
-    app.router.add_routes(AdminHandlers(watch, follow, registries).routes())
+    app.router.add_routes(AdminHandlers(watch, follow, drain, registries).routes())
     app.router.add_routes(JobHandlers(operator).routes())
+    app.router.add_routes(DrainHandlers(drain).routes())
     return app
 
 
 class AdminHandlers:
     """The handlers of questions."""
 
-    def __init__(self, watch: Watch, follow: Follow, registries: Registries) -> None:
+    def __init__(self, watch: Watch, follow: Follow, drain: Drain, registries: Registries) -> None:
         self._watch = watch
         self._follow = follow
+        self._drain = drain
         self._registries = registries
         self._streams = EventStreams()
 
@@ -47,16 +52,23 @@ class AdminHandlers:
         ]
 
     async def status(self, request: web.Request) -> web.Response:
-        """Where `image` stands; without it counts of tasks by kind and state, and the oldest unfinished ones."""
+        """Say where `image` stands, or without it everything."""
         if "image" not in request.query:
-            tasks = await self._watch.unfinished(_MOST_TASKS)
-            counts = await self._watch.counts()
-            return web.json_response({"counts": counts, "tasks": [render_task(task) for task in tasks]})
+            return web.json_response(await self._overview())
         repository, reference = self._image(request)
         status = await self._watch.status(repository, reference)
         if status is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
         return web.json_response(render(status))
+
+    async def _overview(self) -> dict[str, object]:
+        """Counts of tasks by kind and state, the oldest unfinished ones, and whether new pushes are refused."""
+        tasks = await self._watch.unfinished(_MOST_TASKS)
+        return {
+            "counts": await self._watch.counts(),
+            "tasks": [render_task(task) for task in tasks],
+            "draining": self._drain.refuses,
+        }
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Tell each change of `image` until it is final; without it those of all jobs."""
@@ -70,7 +82,7 @@ class AdminHandlers:
     async def wait(self, request: web.Request) -> web.Response:
         """Answer when `image` is unpacked or replicated (`for`), or when `timeout` seconds are over."""
         repository, reference = self._image(request)
-        kind, seconds = _KINDS.get(request.query.get("for", "")), seconds_in(request.query.get("timeout", ""))
+        kind, seconds = _KINDS.get(request.query.get("for", "")), query.seconds(request, "timeout")
         if kind is None or seconds is None:
             raise RegistryError(Problem.BAD_REQUEST, "for=unpacked|replicated and timeout=<seconds> are needed")
         task = await self._watch.wait(repository, reference, kind, seconds)
@@ -82,12 +94,3 @@ class AdminHandlers:
 
     def _image(self, request: web.Request) -> tuple[Repository, Reference]:
         return split_image(request.query.get("image", ""), self._registries.names, self._registries.default)
-
-
-def seconds_in(text: str) -> float | None:
-    """A number of seconds, None when it is no number."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else 0.0  # `nan` is not above anything

@@ -148,6 +148,15 @@ class JobsTable:
         )
         return row is not None
 
+    async def hurry(self) -> None:
+        """All tasks that wait for a time are due now."""
+        await self._database.transact(lambda session: session.rows("hurry"))
+
+    async def backlog(self) -> dict[State, int]:
+        """How many tasks there are in each of the states that are not over."""
+        rows = await self._database.transact(lambda session: session.rows("backlog"))
+        return {State(row["state"]): row["tasks"] for row in rows}
+
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
     job_id = session.insert(

@@ -158,3 +158,9 @@ RETURNING kind;
 -- name: pushed_again
 SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND id > :job AND lease <> ''
 AND (tag = :tag OR (:tag IS NULL AND digest = :digest)) LIMIT 1;
+
+-- name: hurry
+UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0;
+
+-- name: backlog
+SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;

@@ -44,6 +44,7 @@ class Problem(Enum):
     METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
     BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")
     TOO_MANY_STREAMS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many event streams at once")
+    DRAINING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "draining for maintenance")
     STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the daemon is stopping")
     STORE_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the host's containerd is not answering")
     INTERNAL = (HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error, see the daemon's log")

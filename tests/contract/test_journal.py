@@ -258,6 +258,28 @@ class TestOperating:
         assert await jobs.cancel(job.id, "why") == []
         assert {task.state for task in await jobs.tasks(job.id)} == {State.RUNNING, State.PENDING}
 
+    async def test_everything_that_waits_is_due(self, jobs: Jobs) -> None:
+        """Whatever its kind; what is parked stays parked."""
+        await jobs.enqueue(push())
+        await finish(jobs, Outcome(State.PENDING, "503", EPOCH + 60), Outcome(State.PENDING, "away", EPOCH + 60))
+        parked = await jobs.enqueue(push("v2"))
+        await finish(jobs, Outcome(State.PARKED, "401"), DONE)
+        await jobs.hurry()
+        for kind in ON_PUSH:
+            assert (await claim(jobs, kind)).job != parked
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+
+    async def test_the_backlog(self, jobs: Jobs) -> None:
+        """What is not over, of all kinds; nothing when everything is."""
+        await jobs.enqueue(push("a"))
+        await finish(jobs, DONE, DONE)
+        assert await jobs.backlog() == {}
+        await jobs.enqueue(push("b"))
+        await finish(jobs, Outcome(State.PARKED, "401"), Outcome(State.PARKED, "no tar"))
+        await jobs.enqueue(push("c"))
+        await claim(jobs)
+        assert await jobs.backlog() == {State.PENDING: 1, State.RUNNING: 1, State.PARKED: 2}
+
     async def test_in_a_state(self, jobs: Jobs) -> None:
         """The tasks of that state alone, oldest first, no more than asked for."""
         pushed = [await jobs.enqueue(push(tag)) for tag in ("a", "b", "c")]

@@ -20,7 +20,7 @@ from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import File, Layer, Layout, build_image, busybox
 from tests.rig.registry import Registry
-from tests.rig.sse import events
+from tests.rig.sse import events, listening
 from tests.rig.until import until
 from tests.rig.web import Login
 from tests.rig.wire import Answer, Wire, digest_of, manifest
@@ -88,6 +88,37 @@ def test_the_status_of_one_image(daemon: Daemon, registry: Registry, layout: Lay
     assert "next try:" not in said
     unknown = daemon.cli("status", "team/unknown:v1")
     assert (unknown.returncode, "MANIFEST_UNKNOWN" in unknown.stderr) == (1, True), unknown
+
+
+def test_events(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """Who listens to everything hears of each job to its end; who listens to one image, of that one, to the end."""
+    socket_path = daemon.directory / "admin.sock"
+    registry.pause()
+    wire = Wire(daemon.url)
+    with listening(socket_path, "/events") as everything:
+        for tag in ("v1", "v2"):
+            wire.push("team/app", tag, layout)
+        with listening(socket_path, "/events?image=team/app:v1") as one:
+            assert next(one).data["image"] == NAME
+            registry.resume()
+            phases = [(event.data["image"], event.data["phase"]) for event in one]
+        assert phases[-1] == (NAME, "replicated")
+        assert {image for image, _ in phases} == {NAME}
+        left = {NAME, f"{UPSTREAM}/team/app:v2"}
+        while left:
+            event = next(everything)
+            if event.data["phase"] == "replicated":
+                left.discard(event.data["image"])
+
+
+def test_a_listener_who_hangs_up(daemon: Daemon, layout: Layout) -> None:
+    """Nothing of him is left: his connection is closed, and the log has the end of his request."""
+    with listening(daemon.directory / "admin.sock", "/events"):
+        until(lambda: _connections(daemon) == 1, "he listens")
+    until(lambda: _connections(daemon) == 0, "he is gone")
+    line = until(lambda: [line for line in daemon.log_lines() if line.get("path") == "/events"], "the request is over")
+    assert line[0]["status"] == 499
+    Wire(daemon.url).push("team/app", "v1", layout)
 
 
 def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: Layout) -> None:
@@ -176,6 +207,86 @@ def test_what_is_being_attempted_is_not_given_up(daemon: Daemon, registry: Regis
 def test_jobs_that_are_named_wrongly(daemon: Daemon, arguments: list[str]) -> None:
     """A command line that means nothing ends with exit code 2, and nothing is done."""
     assert daemon.cli("jobs", *arguments).returncode == 2
+
+
+def test_a_drain(slow_daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """What waits for days is upstream when it ends; then pushes are refused until it is undone, and uploads may end."""
+    _push_into_an_outage(slow_daemon, registry, layout)
+    registry.start()
+    wire = Wire(slow_daemon.url)
+    begun = wire.begin("team/app")
+    done = slow_daemon.cli("drain", "--timeout", "30")
+    assert (done.returncode, done.stdout) == (0, "drained; new pushes are refused\n"), done
+    assert registry.tags("team/app") == {"v1"}
+    assert slow_daemon.cli("status").stdout.startswith("draining")
+    assert wire.ask("PATCH", begun, b"01234").status == 202
+    assert wire.ask("PUT", f"{begun}?digest={digest_of(b'01234')}").status == 201
+    for method, path in _new_pushes(layout):
+        answer = wire.ask(method, path, layout.manifest, {"Content-Type": layout.top.media_type})
+        assert (answer.status, answer.code, answer.error["message"]) == (503, "UNAVAILABLE", "draining for maintenance")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert slow_daemon.cli("drain", "--undo").returncode == 0
+    assert not slow_daemon.status()["draining"]
+    wire.push("team/app", "v2", layout)
+
+
+def _new_pushes(layout: Layout) -> list[tuple[str, str]]:
+    """Every request that a new push can begin with."""
+    uploads = "/v2/team/app/blobs/uploads/"
+    mount = f"{uploads}?mount={layout.children[0].digest}&from=team/app"
+    whole = f"{uploads}?digest={layout.digest}"
+    return [("POST", uploads), ("POST", mount), ("POST", whole), ("PUT", "/v2/team/app/manifests/v2")]
+
+
+def test_a_drain_that_takes_too_long(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """While the upstream is away it ends with 3, and pushes are taken again."""
+    registry.kill()
+    wire = Wire(daemon.url)
+    wire.push("team/app", "v1", layout)
+    done = daemon.cli("drain", "--timeout", "0.5")
+    assert (done.returncode, "not in time: 0 pushes, " in done.stdout) == (3, True), done
+    wire.push("team/app", "v2", layout)
+
+
+def test_a_drain_with_parked_jobs(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """They are counted, and the exit code is 1; everything else is upstream, and a restart takes pushes again."""
+    strict = Registry(directory / "strict", login=Login("builder", "right"))
+    with strict, Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
+        wire = Wire(daemon.url)
+        wire.push("team/app", "v1", layout)
+        done = daemon.cli("drain", "--timeout", "30")
+        assert (done.returncode, "drained but for 1 parked" in done.stdout) == (1, True), done
+        assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
+        daemon.stop()
+        daemon.start()
+        wire.begin("team/app")
+
+
+def test_an_interrupted_drain(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """The command decides: when it is gone, pushes are taken again."""
+    registry.kill()
+    wire = Wire(daemon.url)
+    wire.push("team/app", "v1", layout)
+    command = [sys.executable, "-m", "mirror", "drain", "--config", str(daemon.config)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drain:
+        until(lambda: daemon.status()["draining"], "pushes are refused")
+        assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
+        drain.send_signal(signal.SIGINT)
+    assert drain.returncode == 1
+    until(lambda: not daemon.status()["draining"], "pushes are taken again")
+    wire.begin("team/app")
+
+
+def test_a_drain_does_not_hold_up_the_end(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """A daemon that is told to stop says so to who waits for it to be drained."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    with ThreadPoolExecutor() as pool:
+        drain = pool.submit(daemon.cli, "drain", "--timeout", "100", seconds=100)
+        until(lambda: daemon.status()["draining"], "it is under way")
+        assert daemon.stop() == 0
+        done = drain.result()
+    assert (done.returncode, done.stdout) == (1, "the daemon is stopping\n"), done
 
 
 @pytest.fixture
