@@ -117,27 +117,8 @@ class Daemon:
         board, gate = Board(), Gate()
         self.clock = rooms.clock
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
-        self.blob_push = BlobPush(
-            content=rooms.content,
-            leases=rooms.leases,
-            uploads=rooms.uploads,
-            grants=rooms.grants,
-            clock=rooms.clock,
-            new_id=_new_id,
-            max_age=settings.uploads.max_age,
-            gate=gate,
-        )
-        self.manifest_push = ManifestPush(
-            content=rooms.content,
-            images=rooms.images,
-            leases=rooms.leases,
-            grants=rooms.grants,
-            jobs=rooms.jobs,
-            clock=rooms.clock,
-            new_id=_new_id,
-            changed=changed,
-            gate=gate,
-        )
+        self.blob_push = _blob_push(settings, rooms, gate)
+        self.manifest_push = _manifest_push(rooms, changed, gate)
         self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = Removal(
@@ -154,13 +135,7 @@ class Daemon:
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
         self.operator = _operator(rooms, wiring)
-        self.drain = Drain(
-            gate=gate,
-            jobs=rooms.jobs,
-            in_flight=self.manifest_push.in_flight,
-            clock=rooms.clock,
-            changed=changed,
-        )
+        self.drain = Drain(gate=gate, jobs=rooms.jobs, in_flight=wiring.in_flight, clock=rooms.clock, changed=changed)
         self.tasks = {
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
@@ -176,6 +151,33 @@ class _Wiring:
 
     changed: Signal
     in_flight: Callable[[], frozenset[str]]
+
+
+def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate) -> BlobPush:
+    return BlobPush(
+        content=rooms.content,
+        leases=rooms.leases,
+        uploads=rooms.uploads,
+        grants=rooms.grants,
+        clock=rooms.clock,
+        new_id=_new_id,
+        max_age=settings.uploads.max_age,
+        gate=gate,
+    )
+
+
+def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
+    return ManifestPush(
+        content=rooms.content,
+        images=rooms.images,
+        leases=rooms.leases,
+        grants=rooms.grants,
+        jobs=rooms.jobs,
+        clock=rooms.clock,
+        new_id=_new_id,
+        changed=changed,
+        gate=gate,
+    )
 
 
 def _operator(rooms: Rooms, wiring: _Wiring) -> Operator:
