@@ -312,7 +312,7 @@ class Jobs(Protocol):
         """Give up a job's tasks that are parked or wait, but none while one of them is running; returns them."""
 
     async def pushed_again(self, job: Job) -> bool:
-        """Whether what a delete names, a tag or a digest, was pushed after it."""
+        """Whether a push after a delete brought, or is bringing, upstream again what the delete names."""
 
     async def hurry(self) -> None:
         """All tasks that wait for a time are due now."""

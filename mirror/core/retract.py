@@ -15,7 +15,7 @@ class Retractor:
         self._upstreams = upstreams
 
     async def attempt(self, task: Task) -> Outcome:
-        """Delete one name, unless it was pushed since: then this was parked, and is late. Raises UpstreamError."""
+        """Delete one name, unless a later push of it overtook this while it was parked. Raises UpstreamError."""
         job = task.job
         if await self._jobs.pushed_again(job):
             return Outcome(State.SKIPPED, "pushed again since")

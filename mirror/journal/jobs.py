@@ -135,7 +135,7 @@ class JobsTable:
         return [Kind(row["kind"]) for row in rows]
 
     async def pushed_again(self, job: Job) -> bool:
-        """Whether what a delete names was pushed after it."""
+        """Whether a later push brought upstream again what a delete names."""
         row = await self._database.transact(
             lambda session: session.row(
                 "pushed_again",

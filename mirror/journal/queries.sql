@@ -156,8 +156,10 @@ AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.job = :job AND r.state = 'running'
 RETURNING kind;
 
 -- name: pushed_again
-SELECT 1 FROM jobs WHERE registry = :registry AND repository = :repository AND id > :job AND lease <> ''
-AND (tag = :tag OR (:tag IS NULL AND digest = :digest)) LIMIT 1;
+-- A later push that still waits is no obstacle: it waits for the delete.
+SELECT 1 FROM jobs j JOIN tasks t ON t.job = j.id AND t.kind = 'replicate' AND t.state IN ('running', 'done')
+WHERE j.registry = :registry AND j.repository = :repository AND j.id > :job
+AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
 
 -- name: hurry
 UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0;

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, Outcome, State, Task
+from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
 from mirror.journal.db import Database, JournalError, Session
 from mirror.journal.grants import GrantsTable
@@ -289,22 +289,30 @@ class TestOperating:
         assert await jobs.in_state(State.CANCELLED, 9) == []
 
     async def test_pushed_again(self, jobs: Jobs) -> None:
-        """A later push of the deleted tag, or of the deleted digest under any name; not another delete of it."""
+        """A later push of the deleted tag, or of the deleted digest under any name, that does not wait any more."""
         pushed = push()
 
         async def delete(reference: Reference) -> Job:
             return await jobs.enqueue_delete(NewDelete(REPOSITORY, reference, pushed.digest, OCI_MANIFEST, EPOCH))
 
-        await jobs.enqueue(pushed)
+        async def replicate(new: NewJob) -> None:
+            await jobs.enqueue(new)
+            await claim(jobs)
+
+        await replicate(pushed)
         by_tag, by_digest = await delete(pushed.reference), await delete(Reference(None, pushed.digest))
-        await delete(pushed.reference)
-        await jobs.enqueue(push(repository=OTHER, digest=pushed.digest))
+        for job in (by_tag, by_digest, await delete(pushed.reference)):
+            await jobs.cancel(job.id, "as good as parked")
+        await replicate(push(repository=OTHER, digest=pushed.digest))
         assert not await jobs.pushed_again(by_tag)
         assert not await jobs.pushed_again(by_digest)
-        await jobs.enqueue(push("v2", digest=pushed.digest))
+        await replicate(push("v2", digest=pushed.digest))
         assert not await jobs.pushed_again(by_tag)
         assert await jobs.pushed_again(by_digest)
+        await jobs.settle((await jobs.in_state(State.RUNNING, 1))[0], DONE)
         await jobs.enqueue(push())
+        assert not await jobs.pushed_again(by_tag)
+        await claim(jobs)
         assert await jobs.pushed_again(by_tag)
 
 
