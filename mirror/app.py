@@ -21,8 +21,12 @@ from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.discover import Discovery
+from mirror.core.drain import Drain, Gate
 from mirror.core.errors import UpstreamError
+from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
+from mirror.core.leases import JobLeases
+from mirror.core.operate import Operator
 from mirror.core.outlast import outlast
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
@@ -81,7 +85,7 @@ async def serve(settings: config.Settings) -> None:
         rooms = await Rooms.open(settings, stack)
         daemon = Daemon(settings, rooms)
         stack.push_async_callback(daemon.blob_push.close)
-        async with supervise.background(daemon.tasks), _listening(settings, daemon):
+        async with _listening(settings, daemon), supervise.background(daemon.tasks):
             systemd.notify("READY=1")
             _log.info("daemon.ready", version=__version__, listen=settings.http.listen)
             await supervise.until_told_to_stop()
@@ -145,31 +149,13 @@ class Daemon:
     """The use cases, wired to the rooms, and the tasks that run beside the requests."""
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
-        changed = Signal()
-        board = Board()
+        self.changed = changed = Signal()
+        board, gate = Board(), Gate()
         self.clock = rooms.clock
         self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
-        self.blob_push = BlobPush(
-            content=rooms.content,
-            leases=rooms.leases,
-            uploads=rooms.uploads,
-            grants=rooms.grants,
-            clock=rooms.clock,
-            new_id=_new_id,
-            max_age=settings.uploads.max_age,
-            arrived=self.replication.head_start.offer if settings.replication.eager else _not_at_all,
-        )
-        self.manifest_push = ManifestPush(
-            content=rooms.content,
-            images=rooms.images,
-            leases=rooms.leases,
-            grants=rooms.grants,
-            jobs=rooms.jobs,
-            clock=rooms.clock,
-            new_id=_new_id,
-            changed=changed,
-        )
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start)
+        self.manifest_push = _manifest_push(rooms, changed, gate)
         self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = Removal(
@@ -182,8 +168,11 @@ class Daemon:
             changed=changed,
             followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
         )
-        self.watch = Watch(jobs=rooms.jobs, clock=rooms.clock, changed=changed)
+        self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
+        self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = _Wiring(changed, self.manifest_push.in_flight)
+        self.operator = _operator(rooms, wiring)
+        self.drain = Drain(gate=gate, jobs=rooms.jobs, in_flight=wiring.in_flight, clock=rooms.clock, changed=changed)
         self.tasks = {
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
@@ -202,6 +191,45 @@ class _Wiring:
 
     changed: Signal
     in_flight: Callable[[], frozenset[str]]
+
+
+def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart) -> BlobPush:
+    return BlobPush(
+        content=rooms.content,
+        leases=rooms.leases,
+        uploads=rooms.uploads,
+        grants=rooms.grants,
+        clock=rooms.clock,
+        new_id=_new_id,
+        max_age=settings.uploads.max_age,
+        arrived=head_start.offer if settings.replication.eager else _not_at_all,
+        gate=gate,
+    )
+
+
+def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
+    return ManifestPush(
+        content=rooms.content,
+        images=rooms.images,
+        leases=rooms.leases,
+        grants=rooms.grants,
+        jobs=rooms.jobs,
+        clock=rooms.clock,
+        new_id=_new_id,
+        changed=changed,
+        gate=gate,
+    )
+
+
+def _operator(rooms: Rooms, wiring: _Wiring) -> Operator:
+    leases = JobLeases(
+        jobs=rooms.jobs,
+        leases=rooms.leases,
+        clock=rooms.clock,
+        in_flight=wiring.in_flight,
+        changed=wiring.changed,
+    )
+    return Operator(jobs=rooms.jobs, leases=leases, changed=wiring.changed)
 
 
 def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
@@ -242,7 +270,7 @@ class Replication:
         )
         self._attempts = {
             Kind.REPLICATE: self.restorer.around(replicator.attempt),
-            Kind.DELETE: Retractor(upstreams=rooms.upstreams, fallback=fallback).attempt,
+            Kind.DELETE: Retractor(jobs=rooms.jobs, upstreams=rooms.upstreams, fallback=fallback).attempt,
         }
 
     def _carrier(self, name: str, upstream: config.Upstream) -> Carrier:
@@ -316,9 +344,19 @@ def _not_at_all(*_: object) -> None:
 
 @asynccontextmanager
 async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[None]:
-    """Serve operators and builders; on the way out, stop accepting and let requests in flight finish."""
+    """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
+
+    Those that only wait for something to happen are answered at once with what there is.
+    """
     traffic = Traffic()
-    admin = admin_application(watch=daemon.watch, registries=daemon.registries, clock=daemon.clock)
+    admin = admin_application(
+        watch=daemon.watch,
+        follow=daemon.follow,
+        operator=daemon.operator,
+        drain=daemon.drain,
+        registries=daemon.registries,
+        clock=daemon.clock,
+    )
     public = application(
         UseCases(
             blob_push=daemon.blob_push,
@@ -326,6 +364,8 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
             pull=daemon.pull,
             discovery=daemon.discovery,
             removal=daemon.removal,
+            watch=daemon.watch,
+            follow=daemon.follow,
         ),
         registries=daemon.registries,
         catalog=settings.http.catalog,
@@ -333,22 +373,25 @@ async def _listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator
         traffic=traffic,
         clock=daemon.clock,
     )
-    async with _running(admin) as admin_runner, _running(public) as public_runner:
+    # An operator who goes away takes his question with him; what a builder began is finished all the same.
+    async with _running(admin, handler_cancellation=True) as admin_runner, _running(public) as public_runner:
         await web.UnixSite(admin_runner, _fresh_socket(settings.admin.socket)).start()
         site = web.TCPSite(public_runner, *settings.http.address)
         await site.start()
         yield
+        daemon.changed.close()
         await site.stop()
         await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
 
 
 @asynccontextmanager
-async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
+async def _running(app: web.Application, *, handler_cancellation: bool = False) -> AsyncIterator[web.AppRunner]:
     runner = web.AppRunner(
         app,
         access_log=None,  # the middleware writes the one line per request
         auto_decompress=False,  # what is pushed is what is stored, whatever Content-Encoding it claims
         handle_signals=False,
+        handler_cancellation=handler_cancellation,
         read_bufsize=_READ_BUFFER,
         shutdown_timeout=_CANCELLED_WITHIN,
     )

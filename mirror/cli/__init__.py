@@ -4,6 +4,8 @@ import click
 
 from mirror import __version__
 from mirror.cli.ask import status, wait
+from mirror.cli.drain import drain
+from mirror.cli.jobs import jobs
 from mirror.cli.serve import serve
 
 
@@ -16,3 +18,5 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(status)
 main.add_command(wait)
+main.add_command(jobs)
+main.add_command(drain)

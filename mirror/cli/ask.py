@@ -1,39 +1,35 @@
-"""`registry-mirror status` and `wait`: questions to the running daemon, over its admin socket."""
+"""`registry-mirror status` and `wait`: questions to the running daemon."""
 
-import asyncio
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import click
 
-from mirror.cli.options import config_option, settings_or_exit
+from mirror.cli.admin import FAILED, TIMED_OUT, Question, ask, socket_option
+from mirror.cli.options import config_option
 
-_FAILED = 1
-_TIMED_OUT = 3
 _UNFINISHED = frozenset({"pending", "running"})
-
-_socket_option = click.option(
-    "--socket", type=click.Path(path_type=Path), help="The admin socket, instead of the one in the settings."
-)
+_KIB = 1024
 
 
 @click.command()
+@click.argument("reference", required=False)
 @config_option
-@_socket_option
+@socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as it is.")
-def status(path: Path, socket: Path | None, *, as_json: bool) -> None:
-    """Say how many images are on their way, and what holds them up."""
-    answer = _ask(path, socket, "/status", {})
+def status(reference: str | None, path: Path, socket: Path | None, *, as_json: bool) -> None:
+    """Say where the image REFERENCE stands; without it how many images are on their way, and what holds them up."""
+    query = [("image", reference)] if reference else []
+    answer = ask(path, socket, Question("/status", query))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-        return
-    for kind, counts in answer["counts"].items():
-        click.echo(f"{kind}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    for task in answer["tasks"]:
-        click.echo(f"{task['state']:8} {task['kind']:9} {task['image']} {task['reason']}".rstrip())
+    elif reference:
+        _print_image(answer)
+    else:
+        _print_all(answer)
 
 
 @click.command()
@@ -41,37 +37,59 @@ def status(path: Path, socket: Path | None, *, as_json: bool) -> None:
 @click.option("--for", "goal", type=click.Choice(["unpacked", "replicated"]), required=True, help="What to wait for.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds.")
 @config_option
-@_socket_option
+@socket_option
 def wait(reference: str, goal: str, timeout: float, path: Path, socket: Path | None) -> None:
     """Wait until the image REFERENCE is unpacked or replicated.
 
     Exit code 0: it is. 1: it will not be without help, or no such image was pushed. 3: not in time.
     """
-    answer = _ask(path, socket, "/wait", {"image": reference, "for": goal, "timeout": str(timeout)})
+    query = [("image", reference), ("for", goal), ("timeout", str(timeout))]
+    answer = ask(path, socket, Question("/wait", query))
     line = f"{answer['image']}@{answer['digest']}: {answer['kind']} {answer['state']}"
     click.echo(f"{line} ({answer['reason']})" if answer["reason"] else line)
     if answer["state"] in _UNFINISHED:
-        sys.exit(_TIMED_OUT)
+        sys.exit(TIMED_OUT)
     if not answer["reached"]:
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
 
-def _ask(path: Path, socket: Path | None, endpoint: str, query: dict[str, str]) -> Any:  # noqa: ANN401 - it is JSON
-    """One question; whatever keeps the daemon from answering it is a line and exit code 1."""
-    try:
-        return asyncio.run(_get(socket or settings_or_exit(path).admin.socket, endpoint, query))
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        click.echo(f"registry-mirror: {error}", err=True)
-        sys.exit(_FAILED)
+def _print_all(answer: dict[str, Any]) -> None:
+    if answer["draining"]:
+        click.echo("draining: new pushes are refused")
+    for kind, counts in answer["counts"].items():
+        click.echo(f"{kind}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    for task in answer["tasks"]:
+        click.echo(f"{task['state']:8} {task['kind']:9} {task['image']} {task['reason']}".rstrip())
 
 
-async def _get(socket: Path, endpoint: str, query: dict[str, str]) -> object:
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=timeout) as session,
-        session.get(f"http://registry-mirror{endpoint}", params=query) as answer,
-    ):
-        body = await answer.json()
-        if not answer.ok:
-            raise ValueError("; ".join(f"{e['code']}: {e['message']}: {e['detail']}" for e in body["errors"]))
-        return body
+def _print_image(answer: dict[str, Any]) -> None:
+    """A line for everything that there is to say of one image."""
+    sent, unpack = answer["bytes"], answer["unpack"]
+    lines = {
+        "image": answer["image"],
+        "digest": answer["digest"],
+        "phase": answer["phase"],
+        "sent": sent and f"{_size(sent['done'])} of {_size(sent['of'])}",
+        "reason": answer["reason"],
+        "attempts": answer["attempts"],
+        "next try": answer["next_try"] and _time(answer["next_try"]),
+        "unpack": unpack and f"{unpack['state']} {unpack['reason']}".rstrip(),
+        "job": answer["job"],
+        "pushed": _time(answer["created"]),
+    }
+    for name, value in lines.items():
+        if value:
+            click.echo(f"{name + ':':10}{value}")
+
+
+def _size(amount: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if amount < _KIB:
+            return f"{amount:.4g} {unit}"
+        amount /= _KIB
+    return f"{amount:.4g} GiB"
+
+
+def _time(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

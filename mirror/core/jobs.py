@@ -46,6 +46,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+FINISHED = frozenset({State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED})
+"""States that a task does not leave by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.

@@ -335,8 +335,35 @@ class Jobs(Protocol):
     async def counts(self) -> dict[tuple[Kind, State], int]:
         """How many tasks there are of each kind in each state."""
 
-    async def hurry(self, registry: str) -> None:
-        """The upstream of a registry is back: what waits for another attempt there is due at once."""
+    async def tasks(self, job_id: int) -> tuple[Task, ...]:
+        """The tasks of one job; empty when there is no such job."""
+
+    async def newest(self) -> int:
+        """The greatest id of a job, 0 when there is none."""
+
+    async def since(self, job_id: int, limit: int) -> list[Task]:
+        """The tasks of jobs with one that waits, runs or is parked, and of those after `job_id`; the oldest jobs first.
+
+        It takes no more than `limit` jobs, each with all its tasks.
+        """
+
+    async def in_state(self, state: State, limit: int) -> list[Task]:
+        """The tasks in a state, oldest first."""
+
+    async def retry(self, job_id: int | None) -> list[tuple[int, Kind]]:
+        """The tasks of a job, or of all, that are parked or wait for a time are due now; returns job and kind."""
+
+    async def cancel(self, job_id: int, reason: str) -> list[Kind]:
+        """Give up a job's tasks that are parked or wait, but none while one of them is running; returns them."""
+
+    async def pushed_again(self, job: Job) -> bool:
+        """Whether a push after a delete brought, or is bringing, upstream again what the delete names."""
+
+    async def backlog(self) -> dict[State, int]:
+        """How many tasks there are in each of the states that are not over."""
+
+    async def hurry(self, registry: str | None) -> None:
+        """All tasks that wait for a time are due now; or, if `registry` is given, those that wait for its upstream."""
 
 
 class Transfers(Protocol):

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.drain import Gate
 from mirror.core.errors import JournalUnavailableError
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
@@ -18,6 +20,14 @@ _log = structlog.get_logger(__name__)
 
 JOB_LEASES = "registry-mirror/job/"
 """What the leases begin with that hold an image until it is verified upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What was acknowledged, and the job that brings it upstream."""
+
+    manifest: Manifest
+    job: Job
 
 
 class ManifestPush:
@@ -38,6 +48,7 @@ class ManifestPush:
         clock: Clock,
         new_id: Callable[[], str],
         changed: Signal,
+        gate: Gate,
     ) -> None:
         self._content = content
         self._images = images
@@ -47,6 +58,7 @@ class ManifestPush:
         self._clock = clock
         self._new_id = new_id
         self._changed = changed
+        self._gate = gate
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -55,12 +67,12 @@ class ManifestPush:
         """The leases of pushes that are not acknowledged yet: a job or the image record may still be missing."""
         return frozenset(self._in_flight)
 
-    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Manifest:
+    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Pushed:
         """Store and acknowledge a manifest.
 
         Raises:
-            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN; DIGEST_INVALID when it is put
-                under a digest that it does not have. Nothing is left behind.
+            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING; DIGEST_INVALID when it
+                is put under a digest that it does not have. Nothing is left behind.
         """
         manifest = parse_manifest(raw, content_type)
         if reference.digest not in {None, manifest.digest}:
@@ -68,7 +80,7 @@ class ManifestPush:
         job = await self._acknowledge(repository, reference, manifest)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
-        return manifest
+        return Pushed(manifest, job)
 
     async def _acknowledge(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's."""
@@ -84,6 +96,7 @@ class ManifestPush:
             referrer=manifest.referrer if manifest.subject else None,
         )
         job: Job | None = None
+        self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
         try:
             await self._leases.create(lease)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.drain import Gate
 from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
@@ -50,6 +51,7 @@ class BlobPush:
         new_id: Callable[[], str],
         max_age: float,
         arrived: Arrived,
+        gate: Gate,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -59,12 +61,14 @@ class BlobPush:
         self._new_id = new_id
         self._max_age = max_age
         self._arrived = arrived
+        self._gate = gate
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
 
     async def begin(self, repository: Repository) -> UploadRow:
-        """Start a session. Raises StoreUnavailableError."""
+        """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING."""
+        self._gate.check()
         upload = UploadRow(self._new_id(), repository, self._clock.now())
         async with self._leased(_name(upload.id)):
             await self._uploads.begin(upload)
@@ -73,8 +77,9 @@ class BlobPush:
     async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
         """Give a repository a blob that another one of its registry holds: `source`, or any if that is None.
 
-        Returns False when there is none to give. Raises StoreUnavailableError.
+        Returns False when there is none to give. Raises StoreUnavailableError; RegistryError: DRAINING.
         """
+        self._gate.check()
         if source is None:
             held = await self._grants.anywhere(repository.registry, digest)
         else:

@@ -4,9 +4,13 @@ import asyncio
 
 
 class Signal:
-    """Wakes all who are waiting. Arm it before you look, wait after: then no change slips through between."""
+    """Wakes all who are waiting. Arm it before you look, wait after: then no change slips through between.
+
+    `closed` is set once the daemon is about to stop: then nobody is to wait any longer.
+    """
 
     def __init__(self) -> None:
+        self.closed = asyncio.Event()
         self._event = asyncio.Event()
 
     def fire(self) -> None:
@@ -17,3 +21,8 @@ class Signal:
     def arm(self) -> asyncio.Event:
         """The event that the next `fire` sets."""
         return self._event
+
+    def close(self) -> None:
+        """The daemon is about to stop."""
+        self.closed.set()
+        self.fire()

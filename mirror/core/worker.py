@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
+from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
 from mirror.core.ports import Clock, Jobs, Leases, Rule
 from mirror.core.signal import Signal
@@ -65,8 +65,8 @@ class Worker:
         self._upstreams = upstreams or UpstreamLimits(at_once, frozenset)
         self._running: Counter[str] = Counter()
         self._claims = 0
-        self._in_flight = in_flight
         self._changed = changed
+        self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
         """Work for as long as the daemon runs."""
@@ -100,7 +100,7 @@ class Worker:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
                 outcome = await self._outcome(task)
                 await outlast(self._clock, lambda: self._jobs.settle(task, outcome))
-                await outlast(self._clock, lambda: self._release(task))
+                await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:
             self._running[job.repository.registry] -= 1
             self._slots.release()
@@ -126,14 +126,3 @@ class Worker:
         if job.lease:
             await self._leases.create(job.lease)
             await self._leases.hold(job.lease, job.digest)
-
-    async def _release(self, task: Task) -> None:
-        """End the job's lease once nothing needs it; a lease that cannot be ended now is the reconciler's."""
-        if not task.job.lease or await self._jobs.needs_lease(task.job):
-            return
-        while task.job.lease in self._in_flight():  # all done, before the image record that will hold it was made
-            await self._clock.wait(self._changed.arm(), None)
-        try:
-            await self._leases.delete(task.job.lease)
-        except StoreUnavailableError as error:
-            _log.warning("lease.kept", lease=task.job.lease, reason=str(error))

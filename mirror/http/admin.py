@@ -2,71 +2,95 @@
 
 from aiohttp import web
 
-from mirror.core.jobs import Kind, State, Task
+from mirror.core.drain import Drain
+from mirror.core.follow import Follow
+from mirror.core.jobs import FINISHED, Kind, State
+from mirror.core.operate import Operator
 from mirror.core.ports import Clock
 from mirror.core.registries import Registries
 from mirror.core.watch import Watch
+from mirror.http import query
+from mirror.http.drain import DrainHandlers
+from mirror.http.events import EventStreams
+from mirror.http.jobs import JobHandlers
 from mirror.http.middleware import errors, request_log
+from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
-from mirror.oci.names import split_image
+from mirror.oci.names import Reference, Repository, split_image
 
 _KINDS = {"unpacked": Kind.UNPACK, "replicated": Kind.REPLICATE}
 _MOST_TASKS = 100
 
 
-def admin_application(*, watch: Watch, registries: Registries, clock: Clock) -> web.Application:
+def admin_application(
+    *, watch: Watch, follow: Follow, operator: Operator, drain: Drain, registries: Registries, clock: Clock
+) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock), errors])
-    app.router.add_routes(AdminHandlers(watch, registries).routes())
+    app.router.add_routes(AdminHandlers(watch, follow, drain, registries).routes())
+    app.router.add_routes(JobHandlers(operator).routes())
+    app.router.add_routes(DrainHandlers(drain).routes())
     return app
 
 
 class AdminHandlers:
-    """The handlers of the admin socket."""
+    """The handlers of questions."""
 
-    def __init__(self, watch: Watch, registries: Registries) -> None:
+    def __init__(self, watch: Watch, follow: Follow, drain: Drain, registries: Registries) -> None:
         self._watch = watch
+        self._follow = follow
+        self._drain = drain
         self._registries = registries
+        self._streams = EventStreams()
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
-        return [web.get("/status", self.status), web.get("/wait", self.wait)]
+        return [
+            web.get("/status", self.status),
+            web.get("/events", self.events, allow_head=False),
+            web.get("/wait", self.wait),
+        ]
 
-    async def status(self, _: web.Request) -> web.Response:
-        """Counts of tasks by kind and state, and the oldest unfinished ones."""
+    async def status(self, request: web.Request) -> web.Response:
+        """Say where `image` stands, or without it everything."""
+        if "image" not in request.query:
+            return web.json_response(await self._overview())
+        repository, reference = self._image(request)
+        status = await self._watch.status(repository, reference)
+        if status is None:
+            raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
+        return web.json_response(render(status))
+
+    async def _overview(self) -> dict[str, object]:
+        """Counts of tasks by kind and state, the oldest unfinished ones, and whether new pushes are refused."""
         tasks = await self._watch.unfinished(_MOST_TASKS)
-        return web.json_response({"counts": await self._watch.counts(), "tasks": [_shown(task) for task in tasks]})
+        return {
+            "counts": await self._watch.counts(),
+            "tasks": [render_task(task) for task in tasks],
+            "draining": self._drain.refuses,
+        }
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Tell each change of `image` until it is final; without it those of all jobs."""
+        if "image" not in request.query:
+            return await self._streams.answer(request, await self._follow.everything())
+        repository, reference = self._image(request)
+        if await self._watch.status(repository, reference) is None:
+            raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
+        return await self._streams.answer(request, self._follow.image(repository, reference))
 
     async def wait(self, request: web.Request) -> web.Response:
         """Answer when `image` is unpacked or replicated (`for`), or when `timeout` seconds are over."""
-        repository, reference = split_image(
-            request.query.get("image", ""), self._registries.names, self._registries.default
-        )
-        kind, seconds = _KINDS.get(request.query.get("for", "")), _seconds(request.query.get("timeout", ""))
+        repository, reference = self._image(request)
+        kind, seconds = _KINDS.get(request.query.get("for", "")), query.seconds(request, "timeout")
         if kind is None or seconds is None:
             raise RegistryError(Problem.BAD_REQUEST, "for=unpacked|replicated and timeout=<seconds> are needed")
         task = await self._watch.wait(repository, reference, kind, seconds)
         if task is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
-        return web.json_response(_shown(task) | {"reached": task.state in {State.DONE, State.SKIPPED}})
+        if task.state not in FINISHED and self._watch.is_stopping:
+            raise RegistryError(Problem.STOPPING)
+        return web.json_response(render_task(task) | {"reached": task.state in {State.DONE, State.SKIPPED}})
 
-
-def _seconds(text: str) -> float | None:
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        return None
-
-
-def _shown(task: Task) -> dict[str, object]:
-    return {
-        "job": task.job.id,
-        "image": task.job.image,
-        "digest": task.job.digest,
-        "kind": task.kind,
-        "state": task.state,
-        "attempts": task.attempts,
-        "reason": task.reason,
-        "created": task.job.created,
-        "not_before": task.not_before,
-    }
+    def _image(self, request: web.Request) -> tuple[Repository, Reference]:
+        return split_image(request.query.get("image", ""), self._registries.names, self._registries.default)

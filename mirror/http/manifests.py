@@ -8,7 +8,8 @@ from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
-from mirror.http import target
+from mirror.core.watch import Watch
+from mirror.http import prefer, target
 from mirror.http.body import BodyReader
 from mirror.http.content import respond
 from mirror.oci.manifest import MAX_MANIFEST
@@ -18,11 +19,18 @@ class ManifestHandlers:
     """The handlers of manifests."""
 
     def __init__(
-        self, push: ManifestPush, pull: Pull, removal: Removal, registries: Registries, bodies: BodyReader
+        self,
+        push: ManifestPush,
+        pull: Pull,
+        removal: Removal,
+        watch: Watch,
+        registries: Registries,
+        bodies: BodyReader,
     ) -> None:
         self._push = push
         self._pull = pull
         self._removal = removal
+        self._watch = watch
         self._registries = registries
         self._bodies = bodies
 
@@ -43,8 +51,8 @@ class ManifestHandlers:
         references = target.references(request)
         content_type = request.headers.get("Content-Type", "")
         body = await self._bodies.whole(request, MAX_MANIFEST)
-        for reference in references:
-            manifest = await self._push.put(repository, reference, content_type, body)
+        pushed = [await self._push.put(repository, reference, content_type, body) for reference in references]
+        manifest = pushed[0].manifest
         headers = {
             "Location": target.location(request, f"/v2/{repository.path}/manifests/{manifest.digest}"),
             "Docker-Content-Digest": manifest.digest,
@@ -53,7 +61,16 @@ class ManifestHandlers:
             headers["OCI-Subject"] = manifest.subject.digest
         if len(references) > 1:
             headers["OCI-Tag"] = ", ".join(str(reference) for reference in references[1:])
+        headers |= await self._wait(request, [push.job.id for push in pushed])
         return web.Response(status=HTTPStatus.CREATED, headers=headers)
+
+    async def _wait(self, request: web.Request, jobs: list[int]) -> dict[str, str]:
+        """Where the client prefers it, wait for the upstream and say how far it came; it is acknowledged either way."""
+        seconds = prefer.upstream_wait(request)
+        if seconds is None:
+            return {}
+        phase = await self._watch.upstream(jobs, seconds)
+        return {"Preference-Applied": "wait=upstream", "Registry-Mirror-Status": phase}
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a tag, or a manifest with its tags, here (spec: end-9)."""

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.core.discover import Discovery
+from mirror.core.follow import Follow
 from mirror.core.ports import Clock
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
+from mirror.core.watch import Watch
 from mirror.http.blobs import BlobHandlers
 from mirror.http.body import BodyReader
 from mirror.http.manifests import ManifestHandlers
 from mirror.http.middleware import errors, request_log
 from mirror.http.referrers import ReferrerHandlers
+from mirror.http.status import StatusHandlers
 from mirror.http.tags import TagHandlers
 from mirror.http.traffic import Traffic
 from mirror.http.uploads import UploadHandlers
@@ -31,6 +34,8 @@ class UseCases:
     pull: Pull
     discovery: Discovery
     removal: Removal
+    watch: Watch
+    follow: Follow
 
 
 def application(
@@ -48,7 +53,9 @@ def application(
     app.router.add_routes(TagHandlers(use.discovery, registries, catalog=catalog).routes())
     app.router.add_routes(UploadHandlers(use.blob_push, registries, bodies).routes())
     app.router.add_routes(BlobHandlers(use.pull, use.removal, registries).routes())
-    app.router.add_routes(ManifestHandlers(use.manifest_push, use.pull, use.removal, registries, bodies).routes())
+    manifests = ManifestHandlers(use.manifest_push, use.pull, use.removal, use.watch, registries, bodies)
+    app.router.add_routes(manifests.routes())
+    app.router.add_routes(StatusHandlers(use.watch, use.follow, registries).routes())
     app.router.add_routes(ReferrerHandlers(use.discovery, registries).routes())
     return app
 

@@ -108,8 +108,57 @@ class JobsTable:
         rows = await self._database.transact(lambda session: session.rows("counts"))
         return {(Kind(row["kind"]), State(row["state"])): row["tasks"] for row in rows}
 
-    async def hurry(self, registry: str) -> None:
-        """What waits for another attempt at the upstream of a registry is due at once."""
+    async def tasks(self, job_id: int) -> tuple[Task, ...]:
+        """The tasks of one job."""
+        rows = await self._database.transact(lambda session: session.rows("job_tasks", job=job_id))
+        return tuple(_task(row) for row in rows)
+
+    async def newest(self) -> int:
+        """The greatest id of a job, 0 when there is none."""
+        row = await self._database.transact(lambda session: session.row("newest_job"))
+        return row["job"] if row else 0
+
+    async def since(self, job_id: int, limit: int) -> list[Task]:
+        """The tasks of jobs that are not over, and of those after `job_id`."""
+        rows = await self._database.transact(lambda session: session.rows("tasks_since", job=job_id, limit=limit))
+        return [_task(row) for row in rows]
+
+    async def in_state(self, state: State, limit: int) -> list[Task]:
+        """The tasks in a state, oldest first."""
+        rows = await self._database.transact(lambda session: session.rows("in_state", state=state, limit=limit))
+        return [_task(row) for row in rows]
+
+    async def retry(self, job_id: int | None) -> list[tuple[int, Kind]]:
+        """Tasks that are parked or wait for a time are due now."""
+        rows = await self._database.transact(lambda session: session.rows("retry", job=job_id))
+        return [(row["job"], Kind(row["kind"])) for row in rows]
+
+    async def cancel(self, job_id: int, reason: str) -> list[Kind]:
+        """Give up a job's tasks that are parked or wait."""
+        rows = await self._database.transact(lambda session: session.rows("cancel", job=job_id, reason=reason))
+        return [Kind(row["kind"]) for row in rows]
+
+    async def pushed_again(self, job: Job) -> bool:
+        """Whether a later push brought upstream again what a delete names."""
+        row = await self._database.transact(
+            lambda session: session.row(
+                "pushed_again",
+                registry=job.repository.registry,
+                repository=job.repository.path,
+                tag=job.reference.tag,
+                digest=job.digest,
+                job=job.id,
+            )
+        )
+        return row is not None
+
+    async def backlog(self) -> dict[State, int]:
+        """How many tasks there are in each of the states that are not over."""
+        rows = await self._database.transact(lambda session: session.rows("backlog"))
+        return {State(row["state"]): row["tasks"] for row in rows}
+
+    async def hurry(self, registry: str | None) -> None:
+        """What waits for a time, or only what waits for the upstream of a registry, is due now."""
         await self._database.transact(lambda session: session.rows("hurry", registry=registry))
 
 

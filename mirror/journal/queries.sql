@@ -94,8 +94,9 @@ SELECT not_before AS due FROM ready
 WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) ORDER BY not_before LIMIT 1;
 
 -- name: hurry
-UPDATE tasks SET not_before = 0
-WHERE state = 'pending' AND kind <> 'unpack' AND job IN (SELECT id FROM jobs WHERE registry = :registry);
+UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
+    :registry IS NULL OR (kind <> 'unpack' AND job IN (SELECT id FROM jobs WHERE registry = :registry))
+);
 
 -- name: settle_task
 UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
@@ -108,7 +109,7 @@ DELETE FROM jobs WHERE id IN (
     WHERE old.id < new.id AND old.created < new.created - 7 * 86400
     AND old.registry = new.registry AND old.repository = new.repository
     AND (old.tag = new.tag OR (old.tag IS NULL AND new.tag IS NULL AND old.digest = new.digest))
-    AND NOT EXISTS (SELECT 1 FROM tasks WHERE job = old.id AND state NOT IN ('done', 'skipped'))
+    AND NOT EXISTS (SELECT 1 FROM tasks WHERE job = old.id AND state NOT IN ('done', 'skipped', 'cancelled'))
 );
 
 -- name: find_task
@@ -133,7 +134,9 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
 
 -- name: find_by_digest
 SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = (
+    -- The delete of a tag says nothing about what the tag stood for.
     SELECT max(id) FROM jobs WHERE registry = :registry AND repository = :repository AND digest = :digest
+    AND (tag IS NULL OR lease <> '')
 );
 
 -- name: unfinished
@@ -161,3 +164,39 @@ ON CONFLICT DO UPDATE SET seen = excluded.seen;
 -- name: seen_elsewhere
 SELECT repository FROM sightings WHERE registry = :registry AND digest = :digest AND repository <> :repository
 ORDER BY seen DESC LIMIT 1;
+
+-- name: job_tasks
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job = :job ORDER BY t.kind;
+
+-- name: newest_job
+SELECT id AS job FROM jobs ORDER BY id DESC LIMIT 1;
+
+-- name: tasks_since
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job IN (
+    SELECT job FROM tasks WHERE state IN ('pending', 'running', 'parked')
+    UNION SELECT id FROM jobs WHERE id > :job
+    ORDER BY 1 LIMIT :limit
+) ORDER BY t.job, t.kind;
+
+-- name: in_state
+SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.state = :state ORDER BY t.job, t.kind LIMIT :limit;
+
+-- name: retry
+UPDATE tasks SET state = 'pending', not_before = 0
+WHERE (:job IS NULL OR job = :job) AND (state = 'parked' OR (state = 'pending' AND not_before > 0))
+RETURNING job, kind;
+
+-- name: cancel
+UPDATE tasks SET state = 'cancelled', reason = :reason, not_before = 0
+WHERE job = :job AND state IN ('pending', 'parked')
+AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.job = :job AND r.state = 'running')
+RETURNING kind;
+
+-- name: pushed_again
+-- A later push that still waits is no obstacle: it waits for the delete.
+SELECT 1 FROM jobs j JOIN tasks t ON t.job = j.id AND t.kind = 'replicate' AND t.state IN ('running', 'done')
+WHERE j.registry = :registry AND j.repository = :repository AND j.id > :job
+AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
+
+-- name: backlog
+SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;

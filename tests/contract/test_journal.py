@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from mirror.core.jobs import ON_PUSH, Kind, NewDelete, Outcome, State, Task
+from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
 from mirror.journal.db import Database, JournalDamagedError, JournalError, Session
 from mirror.journal.grants import GrantsTable
@@ -215,6 +215,108 @@ class TestGrants:
         assert await grants.granted(REPOSITORY, digests) == set(digests)
 
 
+class TestOperating:
+    async def test_a_parked_task_is_tried_again(self, jobs: Jobs) -> None:
+        """It is due now, whatever time it was to wait for, with its failures and the last reason kept."""
+        job = await jobs.enqueue(push())
+        await finish(jobs, Outcome(State.PENDING, "503", EPOCH + 60), Outcome(State.PARKED, "no tar"))
+        assert sorted(await jobs.retry(job.id)) == [(job.id, Kind.REPLICATE), (job.id, Kind.UNPACK)]
+        for kind, reason in ((Kind.REPLICATE, "503"), (Kind.UNPACK, "no tar")):
+            task = await claim(jobs, kind)
+            assert (task.attempts, task.reason) == (1, reason)
+
+    async def test_what_is_not_tried_again(self, jobs: Jobs) -> None:
+        """What is due anyway, is running, or is over; of other jobs nothing."""
+        job, other = await jobs.enqueue(push("a")), await jobs.enqueue(push("b"))
+        assert await jobs.retry(job.id) == []
+        await claim(jobs)
+        await jobs.settle(await claim(jobs), Outcome(State.PARKED, "401"))
+        for state in (State.DONE, State.SKIPPED):
+            await jobs.settle(await claim(jobs, Kind.UNPACK), Outcome(state))
+        assert await jobs.retry(job.id) == []
+        assert await jobs.retry(99) == []
+        assert await jobs.retry(None) == [(other.id, Kind.REPLICATE)]
+
+    async def test_a_job_is_given_up(self, jobs: Jobs) -> None:
+        """Waiting and parked tasks are over for good, with the reason; those that were over stay as they were."""
+        job, parked = await jobs.enqueue(push("a")), await jobs.enqueue(push("b"))
+        await jobs.settle(await claim(jobs, Kind.UNPACK), DONE)
+        assert await jobs.cancel(job.id, "why") == [Kind.REPLICATE]
+        assert [(task.state, task.reason) for task in await jobs.tasks(job.id)] == [
+            (State.CANCELLED, "why"),
+            (State.DONE, ""),
+        ]
+        await finish(jobs, Outcome(State.PARKED, "401"), Outcome(State.PARKED, "no tar"))
+        assert sorted(await jobs.cancel(parked.id, "why")) == sorted(ON_PUSH)
+        assert await jobs.retry(None) == []
+        assert await jobs.cancel(parked.id, "again") == []
+        assert await jobs.cancel(99, "why") == []
+
+    async def test_what_is_running_is_not_given_up(self, jobs: Jobs) -> None:
+        """Nothing of a job is, while one of its tasks is being attempted."""
+        job = await jobs.enqueue(push())
+        await claim(jobs)
+        assert await jobs.cancel(job.id, "why") == []
+        assert {task.state for task in await jobs.tasks(job.id)} == {State.RUNNING, State.PENDING}
+
+    async def test_everything_that_waits_is_due(self, jobs: Jobs) -> None:
+        """Whatever its kind; what is parked stays parked."""
+        await jobs.enqueue(push())
+        await finish(jobs, Outcome(State.PENDING, "503", EPOCH + 60), Outcome(State.PENDING, "away", EPOCH + 60))
+        parked = await jobs.enqueue(push("v2"))
+        await finish(jobs, Outcome(State.PARKED, "401"), DONE)
+        await jobs.hurry(None)
+        for kind in ON_PUSH:
+            assert (await claim(jobs, kind)).job != parked
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+
+    async def test_the_backlog(self, jobs: Jobs) -> None:
+        """What is not over, of all kinds; nothing when everything is."""
+        await jobs.enqueue(push("a"))
+        await finish(jobs, DONE, DONE)
+        assert await jobs.backlog() == {}
+        await jobs.enqueue(push("b"))
+        await finish(jobs, Outcome(State.PARKED, "401"), Outcome(State.PARKED, "no tar"))
+        await jobs.enqueue(push("c"))
+        await claim(jobs)
+        assert await jobs.backlog() == {State.PENDING: 1, State.RUNNING: 1, State.PARKED: 2}
+
+    async def test_in_a_state(self, jobs: Jobs) -> None:
+        """The tasks of that state alone, oldest first, no more than asked for."""
+        pushed = [await jobs.enqueue(push(tag)) for tag in ("a", "b", "c")]
+        await jobs.settle(await claim(jobs), DONE)
+        assert [task.job for task in await jobs.in_state(State.DONE, 9)] == pushed[:1]
+        assert [task.job for task in await jobs.in_state(State.PENDING, 2)] == pushed[:2]
+        assert await jobs.in_state(State.CANCELLED, 9) == []
+
+    async def test_pushed_again(self, jobs: Jobs) -> None:
+        """A later push of the deleted tag, or of the deleted digest under any name, that does not wait any more."""
+        pushed = push()
+
+        async def delete(reference: Reference) -> Job:
+            return await jobs.enqueue_delete(NewDelete(REPOSITORY, reference, pushed.digest, OCI_MANIFEST, EPOCH))
+
+        async def replicate(new: NewJob) -> None:
+            await jobs.enqueue(new)
+            await claim(jobs)
+
+        await replicate(pushed)
+        by_tag, by_digest = await delete(pushed.reference), await delete(Reference(None, pushed.digest))
+        for job in (by_tag, by_digest, await delete(pushed.reference)):
+            await jobs.cancel(job.id, "as good as parked")
+        await replicate(push(repository=OTHER, digest=pushed.digest))
+        assert not await jobs.pushed_again(by_tag)
+        assert not await jobs.pushed_again(by_digest)
+        await replicate(push("v2", digest=pushed.digest))
+        assert not await jobs.pushed_again(by_tag)
+        assert await jobs.pushed_again(by_digest)
+        await jobs.settle((await jobs.in_state(State.RUNNING, 1))[0], DONE)
+        await jobs.enqueue(push())
+        assert not await jobs.pushed_again(by_tag)
+        await claim(jobs)
+        assert await jobs.pushed_again(by_tag)
+
+
 class TestEnqueue:
     @pytest.mark.parametrize("tag", ["v1", None])
     async def test_a_job_has_both_tasks_and_grants_its_manifest(
@@ -288,7 +390,7 @@ class TestClaim:
         assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
         assert await jobs.claim(Kind.REPLICATE, EPOCH - 1, HORIZON) is not None
 
-    @pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED])
+    @pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED])
     async def test_what_is_finished_is_never_due(self, jobs: Jobs, state: State) -> None:
         """Neither claimed nor waited for; the other kind is untouched."""
         await jobs.enqueue(push())
@@ -311,6 +413,33 @@ class TestFinding:
         assert {(task.job.id, task.kind) for task in by_tag} == {(second.id, kind) for kind in ON_PUSH}
         by_digest = await jobs.find(REPOSITORY, Reference(tag=None, digest=first.digest))
         assert {task.job.id for task in by_digest} == {first.id}
+
+    async def test_the_delete_of_a_tag_says_nothing_of_the_digest(self, jobs: Jobs) -> None:
+        """By digest a push is found until the digest itself is deleted; by tag, the delete is the newest job."""
+        pushed = await jobs.enqueue(push())
+        names = (pushed.reference, Reference(None, pushed.digest))
+        for name, found in ((names[0], ("delete", "push")), (names[1], ("delete", "delete"))):
+            await jobs.enqueue_delete(NewDelete(REPOSITORY, name, pushed.digest, OCI_MANIFEST, EPOCH))
+            kinds = [{task.kind for task in await jobs.find(REPOSITORY, name)} for name in names]
+            assert kinds == [{Kind.DELETE} if what == "delete" else set(ON_PUSH) for what in found]
+
+    async def test_the_tasks_of_one_job(self, jobs: Jobs) -> None:
+        """All of them and no other's; none of a job that there is not."""
+        assert await jobs.newest() == 0
+        job, other = await jobs.enqueue(push()), await jobs.enqueue(push())
+        assert [(task.job, task.kind) for task in await jobs.tasks(job.id)] == [(job, kind) for kind in ON_PUSH]
+        assert await jobs.tasks(99) == ()
+        assert await jobs.newest() == other.id
+
+    async def test_what_is_not_over_or_new(self, jobs: Jobs) -> None:
+        """Jobs with something to do, whole, and those since a moment, over or not; the oldest when there are many."""
+        pushed = [await jobs.enqueue(push(tag)) for tag in ("over", "parked", "waiting")]
+        await finish(jobs, DONE, DONE)
+        await finish(jobs, Outcome(State.PARKED, "401"), DONE)
+        since = await jobs.since(pushed[-1].id, 9)
+        assert [(task.job, task.kind) for task in since] == [(job, kind) for job in pushed[1:] for kind in ON_PUSH]
+        assert {task.job for task in await jobs.since(0, 9)} == set(pushed)
+        assert {task.job for task in await jobs.since(0, 2)} == set(pushed[:2])
 
     async def test_what_was_never_pushed(self, jobs: Jobs) -> None:
         """No tasks, in no other repository either."""
@@ -356,6 +485,8 @@ class TestFinding:
         (State.DONE, State.PARKED, False),
         (State.DONE, State.DONE, False),
         (State.DONE, State.SKIPPED, False),
+        (State.CANCELLED, State.PENDING, True),
+        (State.CANCELLED, State.DONE, False),
     ],
 )
 async def test_whose_lease_is_kept(jobs: Jobs, replicate: State, unpack: State, *, held: bool) -> None:
@@ -371,6 +502,7 @@ async def test_whose_lease_is_kept(jobs: Jobs, replicate: State, unpack: State, 
     [
         (WEEK + 1, State.DONE, True),
         (WEEK - 1, State.DONE, False),
+        (WEEK + 1, State.CANCELLED, True),
         (WEEK + 1, State.PARKED, False),
         (WEEK + 1, State.PENDING, False),
     ],

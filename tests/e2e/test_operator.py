@@ -1,5 +1,6 @@
 """What the operator sees and does: status, wait, settings, signals, systemd."""
 
+import json
 import os
 import signal
 import socket
@@ -7,18 +8,22 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import UPSTREAM
+from tests.e2e.conftest import ours
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import File, Layer, Layout, build_image, busybox
 from tests.rig.registry import Registry
+from tests.rig.sse import events, listening
 from tests.rig.until import until
 from tests.rig.web import Login
-from tests.rig.wire import Wire, digest_of, manifest
+from tests.rig.wire import Answer, Wire, digest_of, manifest
 
 NAME = f"{UPSTREAM}/team/app:v1"
 
@@ -65,6 +70,57 @@ def test_an_outage_of_the_upstream(daemon: Daemon, registry: Registry, layout: L
     assert registry.tags("team/app") == {"v1"}
 
 
+def test_the_status_of_one_image(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """While the upstream is down it says what is tried again and when; by any name of the image, and of no other."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: _phase(daemon) == "replicating", "a first attempt")
+    waiting = partial(daemon.cli, "status", "team/app:v1")
+    said = until(lambda: [said for said in [waiting().stdout] if "next try:" in said], "it waits")[0]
+    for line in (f"image:    {NAME}", f"digest:   {layout.digest}", "phase:    replicating", "unpack:   done"):
+        assert line in said.splitlines(), said
+    assert "connect" in said
+    registry.start()
+    daemon.wait(NAME, "replicated")
+    said = daemon.cli("status", f"team/app@{layout.digest}").stdout
+    assert "phase:    replicated" in said.splitlines()
+    assert "next try:" not in said
+    unknown = daemon.cli("status", "team/unknown:v1")
+    assert (unknown.returncode, "MANIFEST_UNKNOWN" in unknown.stderr) == (1, True), unknown
+
+
+def test_events(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """Who listens to everything hears of each job to its end; who listens to one image, of that one, to the end."""
+    socket_path = daemon.directory / "admin.sock"
+    registry.pause()
+    wire = Wire(daemon.url)
+    with listening(socket_path, "/events") as everything:
+        for tag in ("v1", "v2"):
+            wire.push("team/app", tag, layout)
+        with listening(socket_path, "/events?image=team/app:v1") as one:
+            assert next(one).data["image"] == NAME
+            registry.resume()
+            phases = [(event.data["image"], event.data["phase"]) for event in one]
+        assert phases[-1] == (NAME, "replicated")
+        assert {image for image, _ in phases} == {NAME}
+        left = {NAME, f"{UPSTREAM}/team/app:v2"}
+        while left:
+            event = next(everything)
+            if event.data["phase"] == "replicated":
+                left.discard(event.data["image"])
+
+
+def test_a_listener_who_hangs_up(daemon: Daemon, layout: Layout) -> None:
+    """Nothing of him is left: his connection is closed, and the log has the end of his request."""
+    with listening(daemon.directory / "admin.sock", "/events"):
+        until(lambda: _connections(daemon) == 1, "he listens")
+    until(lambda: _connections(daemon) == 0, "he is gone")
+    line = until(lambda: [line for line in daemon.log_lines() if line.get("path") == "/events"], "the request is over")
+    assert line[0]["status"] == 499
+    Wire(daemon.url).push("team/app", "v1", layout)
+
+
 def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: Layout) -> None:
     """A wrong password parks the job with the upstream's own words; its lease stays, and no log line has a password."""
     (directory / "password").write_text("s3cret-and-wrong\n")
@@ -80,6 +136,174 @@ def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: L
             assert "s3cret" not in daemon.log.read_text() + done.stdout + (directory / "daemon/journal.db").read_text(
                 "latin1"
             )
+
+
+def test_a_parked_job_is_tried_again(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """Once the upstream takes what it refused, `jobs retry` brings it there; the failures stay counted."""
+    strict = Registry(directory / "strict", login=Login("builder", "right"))
+    lenient = Registry(directory / "lenient", strict.port)
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
+        Wire(daemon.url).push("team/app", "v1", layout)
+        with strict:
+            daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+        (line,) = daemon.cli("jobs", "list", "--state", "parked").stdout.splitlines()
+        job, *shown = line.split()
+        assert shown[:2] == ["parked", "replicate"]
+        assert (shown[3], "401" in line) == (NAME, True)
+        with lenient:
+            done = daemon.cli("jobs", "retry", job)
+            assert (done.returncode, done.stdout) == (0, f"{job}: replicate due now\n"), done
+            daemon.wait(NAME, "replicated")
+        assert daemon.cli("jobs", "list").stdout == ""
+        assert f"attempts: {shown[2]}" in daemon.cli("status", NAME).stdout
+        again = daemon.cli("jobs", "retry", job)
+        assert (again.returncode, again.stdout.startswith(f"{job}: nothing to retry: replicate done")) == (1, True)
+
+
+def test_a_waiting_job_is_tried_at_once(slow_daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """`jobs retry --all` does not wait for the time of the next attempt."""
+    _push_into_an_outage(slow_daemon, registry, layout)
+    registry.start()
+    done = slow_daemon.cli("jobs", "retry", "--all")
+    assert (done.returncode, done.stdout.endswith(": replicate due now\n")) == (0, True), done
+    slow_daemon.wait(NAME, "replicated")
+
+
+def test_a_job_is_given_up(slow_daemon: Daemon, registry: Registry, containerd: Containerd, layout: Layout) -> None:
+    """`jobs cancel` ends its lease and every wait for it; the image stays here, and does not get upstream."""
+    before = ours(containerd.leases())
+    _push_into_an_outage(slow_daemon, registry, layout)
+    assert ours(containerd.leases()) - before
+    job = slow_daemon.cli("jobs", "list").stdout.split()[0]
+    done = slow_daemon.cli("jobs", "cancel", job, "99")
+    assert (done.returncode, done.stdout) == (1, f"{job}: replicate cancelled\n99: no such job\n"), done
+    waited = slow_daemon.cli("wait", NAME, "--for", "replicated")
+    assert (waited.returncode, "cancelled by the operator" in waited.stdout) == (1, True), waited
+    assert _phase(slow_daemon) == "cancelled"
+    assert not ours(containerd.leases()) - before
+    assert NAME in containerd.images()
+    registry.start()
+    assert slow_daemon.cli("jobs", "retry", "--all").stdout == ""
+    assert registry.manifest("team/app", "v1") is None
+
+
+def test_what_is_being_attempted_is_not_given_up(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """It says so, and what to do; the job goes on."""
+    registry.pause()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: _phase(daemon) == "replicating", "the attempt is under way")
+    job = daemon.cli("jobs", "list", "--state", "running").stdout.split()[0]
+    for wish in ("cancel", "retry"):
+        done = daemon.cli("jobs", wish, job)
+        assert (done.returncode, f"replicate running: {wish} it when" in done.stdout) == (1, True), done
+    registry.resume()
+    daemon.wait(NAME, "replicated")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["retry"], ["retry", "1", "--all"], ["retry", "one"], ["cancel"], ["list", "--state", "lost"]]
+)
+def test_jobs_that_are_named_wrongly(daemon: Daemon, arguments: list[str]) -> None:
+    """A command line that means nothing ends with exit code 2, and nothing is done."""
+    assert daemon.cli("jobs", *arguments).returncode == 2
+
+
+def test_a_drain(slow_daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """What waits for days is upstream when it ends; then pushes are refused until it is undone, and uploads may end."""
+    _push_into_an_outage(slow_daemon, registry, layout)
+    registry.start()
+    wire = Wire(slow_daemon.url)
+    begun = wire.begin("team/app")
+    done = slow_daemon.cli("drain", "--timeout", "30")
+    assert (done.returncode, done.stdout) == (0, "drained; new pushes are refused\n"), done
+    assert registry.tags("team/app") == {"v1"}
+    assert slow_daemon.cli("status").stdout.startswith("draining")
+    assert wire.ask("PATCH", begun, b"01234").status == 202
+    assert wire.ask("PUT", f"{begun}?digest={digest_of(b'01234')}").status == 201
+    for method, path in _new_pushes(layout):
+        answer = wire.ask(method, path, layout.manifest, {"Content-Type": layout.top.media_type})
+        assert (answer.status, answer.code, answer.error["message"]) == (503, "UNAVAILABLE", "draining for maintenance")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert slow_daemon.cli("drain", "--undo").returncode == 0
+    assert not slow_daemon.status()["draining"]
+    wire.push("team/app", "v2", layout)
+
+
+def _new_pushes(layout: Layout) -> list[tuple[str, str]]:
+    """Every request that a new push can begin with."""
+    uploads = "/v2/team/app/blobs/uploads/"
+    mount = f"{uploads}?mount={layout.children[0].digest}&from=team/app"
+    whole = f"{uploads}?digest={layout.digest}"
+    return [("POST", uploads), ("POST", mount), ("POST", whole), ("PUT", "/v2/team/app/manifests/v2")]
+
+
+def test_a_drain_that_takes_too_long(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """While the upstream is away it ends with 3, and pushes are taken again."""
+    registry.kill()
+    wire = Wire(daemon.url)
+    wire.push("team/app", "v1", layout)
+    done = daemon.cli("drain", "--timeout", "0.5")
+    assert (done.returncode, "not in time: 0 pushes, " in done.stdout) == (3, True), done
+    wire.push("team/app", "v2", layout)
+
+
+def test_a_drain_with_parked_jobs(directory: Path, containerd: Containerd, layout: Layout) -> None:
+    """They are counted, and the exit code is 1; everything else is upstream, and a restart takes pushes again."""
+    strict = Registry(directory / "strict", login=Login("builder", "right"))
+    with strict, Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
+        wire = Wire(daemon.url)
+        wire.push("team/app", "v1", layout)
+        done = daemon.cli("drain", "--timeout", "30")
+        assert (done.returncode, "drained but for 1 parked" in done.stdout) == (1, True), done
+        assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
+        daemon.stop()
+        daemon.start()
+        wire.begin("team/app")
+
+
+def test_an_interrupted_drain(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """The command decides: when it is gone, pushes are taken again."""
+    registry.kill()
+    wire = Wire(daemon.url)
+    wire.push("team/app", "v1", layout)
+    command = [sys.executable, "-m", "mirror", "drain", "--config", str(daemon.config)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drain:
+        until(lambda: daemon.status()["draining"], "pushes are refused")
+        assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
+        drain.send_signal(signal.SIGINT)
+    assert drain.returncode == 1
+    until(lambda: not daemon.status()["draining"], "pushes are taken again")
+    wire.begin("team/app")
+
+
+def test_a_drain_does_not_hold_up_the_end(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """A daemon that is told to stop says so to who waits for it to be drained."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    with ThreadPoolExecutor() as pool:
+        drain = pool.submit(daemon.cli, "drain", "--timeout", "100", seconds=100)
+        until(lambda: daemon.status()["draining"], "it is under way")
+        assert daemon.stop() == 0
+        done = drain.result()
+    assert (done.returncode, done.stdout) == (1, "the daemon is stopping\n"), done
+
+
+@pytest.fixture
+def slow_daemon(directory: Path, containerd: Containerd, registry: Registry) -> Iterator[Daemon]:
+    """A daemon whose next attempt is days away."""
+    settings = {"replication": {"backoff_first": 1e6, "backoff_max": 1e6}}
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+        yield daemon
+    assert not daemon.complaints()
+
+
+def _push_into_an_outage(daemon: Daemon, registry: Registry, layout: Layout) -> None:
+    """The image is pushed and unpacked, and its first way upstream failed."""
+    registry.kill()
+    Wire(daemon.url).push("team/app", "v1", layout)
+    daemon.wait(NAME, "unpacked")
+    until(lambda: daemon.cli("status", NAME).stdout.count("next try:"), "a failed attempt")
 
 
 def test_credentials(directory: Path, containerd: Containerd, layout: Layout) -> None:
@@ -151,6 +375,61 @@ def test_sigterm_lets_a_push_finish(daemon: Daemon) -> None:
     answer = wire.ask("PUT", f"{location}?digest={digest_of(b'firstlast')}", body())
     assert (answer.status, stopping) == (201, [1])
     assert daemon.join() == 0
+
+
+def test_sigterm_while_the_upstream_hangs(
+    directory: Path, containerd: Containerd, registry: Registry, layout: Layout
+) -> None:
+    """Neither an attempt that gets no answer, nor who waits for it, holds up the end; the job is done afterwards.
+
+    The deadline for clients is longer than the rig waits before it kills.
+    """
+    settings = {"shutdown": {"deadline": 120.0}}
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+        wire = Wire(daemon.url)
+        registry.pause()
+        wire.push("team/app", "v1", layout)
+        until(lambda: _phase(daemon) == "replicating", "the attempt is under way")
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(daemon.cli, "wait", NAME, "--for", "replicated", "--timeout", "100", seconds=100)
+            until(lambda: _connections(daemon) > 0, "the command has asked")
+            put = pool.submit(_put_and_wait, wire, layout)
+            stream = wire.stream("/v2/team/app/_mirror/status/v1", {"Accept": "text/event-stream"})
+            assert next(events(stream)).data["phase"] == "replicating"
+            until(lambda: _is_attempted(daemon, "v2"), "the push that waits is acknowledged")
+            assert daemon.stop() == 0
+            assert (put.result().status, put.result().headers["Registry-Mirror-Status"]) == (201, "replicating")
+            assert (asked.result().returncode, "stopping" in asked.result().stderr) == (1, True), asked.result()
+            assert not list(events(stream))
+        registry.resume()
+        daemon.start()
+        for tag in ("v1", "v2"):
+            daemon.wait(f"team/app:{tag}", "replicated")
+        assert registry.tags("team/app") == {"v1", "v2"}
+        assert not daemon.complaints()
+
+
+def _connections(daemon: Daemon) -> int:
+    """How many operators are connected to the admin socket."""
+    sockets = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith(f"{daemon.directory}/admin.sock") for line in sockets) - 1
+
+
+def _put_and_wait(wire: Wire, layout: Layout) -> Answer:
+    headers = {"Content-Type": layout.top.media_type, "Prefer": "wait=upstream"}
+    return wire.ask("PUT", "/v2/team/app/manifests/v2", layout.manifest, headers)
+
+
+def _is_attempted(daemon: Daemon, tag: str) -> bool:
+    return any(
+        (line["event"], line.get("kind"), line["image"].endswith(f":{tag}")) == ("task.started", "replicate", True)
+        for line in daemon.log_lines()
+        if "image" in line
+    )
+
+
+def _phase(daemon: Daemon) -> str:
+    return str(json.loads(daemon.cli("status", NAME, "--json").stdout)["phase"])
 
 
 def _refused(daemon: Daemon) -> bool:

@@ -46,7 +46,8 @@ class Registry(Process):
         client_certificates: bool = False,
     ) -> None:
         super().__init__(directory)
-        self.host = f"127.0.0.1:{port or free_port()}"
+        self.port = port or free_port()
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if tls or client_certificates else 'http'}://{self.host}"
         self.login = login
         self.tokens = tokens

@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +65,12 @@ class Wire:
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
             connection.close()
+
+    def stream(self, path: str, headers: Mapping[str, str]) -> HTTPResponse:
+        """Begin to GET something that goes on; closing the answer hangs up."""
+        connection = HTTPConnection(self._host, self._port, timeout=_ANSWER)
+        connection.request("GET", path, headers=dict(headers) | {"Connection": "close"})
+        return connection.getresponse()
 
     def hang_up(self, method: str, path: str, announced: int, sent: bytes) -> None:
         """Announce a body of some length, send less of it, and be gone."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mirror.core.jobs import Job, Outcome, State, Task
-from mirror.core.ports import Upstream
+from mirror.core.ports import Jobs, Upstream
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.replicator import find_upstream
 from mirror.oci.manifest import parse_manifest
@@ -12,13 +12,16 @@ from mirror.oci.manifest import parse_manifest
 class Retractor:
     """The use case behind every `delete` task."""
 
-    def __init__(self, *, upstreams: Mapping[str, Upstream], fallback: FallbackTags) -> None:
+    def __init__(self, *, jobs: Jobs, upstreams: Mapping[str, Upstream], fallback: FallbackTags) -> None:
+        self._jobs = jobs
         self._upstreams = upstreams
         self._fallback = fallback
 
     async def attempt(self, task: Task) -> Outcome:
-        """Delete one name. Raises UpstreamError."""
+        """Delete one name, unless a later push of it overtook this while it was parked. Raises UpstreamError."""
         job = task.job
+        if await self._jobs.pushed_again(job):
+            return Outcome(State.SKIPPED, "pushed again since")
         upstream = find_upstream(self._upstreams, job)
         if job.reference.digest is not None:
             await self._unlist(upstream, job)

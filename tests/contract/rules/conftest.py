@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.core.ports import Jobs
+from mirror.core.progress import Board
 from mirror.core.signal import Signal
 from mirror.journal.db import Database
 from mirror.journal.jobs import JobsTable
@@ -21,6 +22,11 @@ def clock() -> ManualClock:
 @pytest.fixture
 def changed() -> Signal:
     return Signal()
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board()
 
 
 @pytest_asyncio.fixture

@@ -100,10 +100,11 @@ async def test_a_push_is_acknowledged_once_it_is_in_the_journal(
         clock=clock,
         new_id=lambda: "full-disk",
         changed=Signal(),
+        gate=Gate(),
     )
     with capture_logs() as lines:
         raw = manifest(config)
-        assert (await pushing.put(REPOSITORY, V1, OCI_MANIFEST, raw)).raw == raw
+        assert (await pushing.put(REPOSITORY, V1, OCI_MANIFEST, raw)).manifest.raw == raw
     assert [line["event"] for line in lines] == ["push.acknowledged", "leases.kept"]
     assert {lease, f"{JOB_LEASES}full-disk"} <= set(await leases.list("registry-mirror/"))
     assert {task.job.digest for task in await JobsTable(database).find(REPOSITORY, V1)} == {digest_of(raw)}
@@ -125,6 +126,7 @@ async def test_the_sweeper_comes_back(
         new_id=lambda: "stale",
         max_age=60.0,
         arrived=lambda *_: None,
+        gate=Gate(),
     )
     await pushing.begin(REPOSITORY)
     disk.fill_for(path)

@@ -6,15 +6,17 @@ import pytest
 
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
 from mirror.core.ports import Jobs
+from mirror.core.progress import Board
 from mirror.core.signal import Signal
+from mirror.core.status import Phase
 from mirror.core.watch import Watch
 from tests.contract.pushes import REPOSITORY, push
 from tests.unit.clock import EPOCH, ManualClock
 
 
 @pytest.fixture
-def watch(jobs: Jobs, clock: ManualClock, changed: Signal) -> Watch:
-    return Watch(jobs=jobs, clock=clock, changed=changed)
+def watch(jobs: Jobs, board: Board, clock: ManualClock, changed: Signal) -> Watch:
+    return Watch(jobs=jobs, board=board, clock=clock, changed=changed)
 
 
 def wait(watch: Watch, job: Job, seconds: float = 60) -> asyncio.Task[Task | None]:
@@ -22,14 +24,14 @@ def wait(watch: Watch, job: Job, seconds: float = 60) -> asyncio.Task[Task | Non
     return asyncio.create_task(watch.wait(REPOSITORY, job.reference, Kind.UNPACK, seconds))
 
 
-async def settle(jobs: Jobs, state: State) -> None:
-    """Carry out the oldest unpack task."""
-    task = await jobs.claim(Kind.UNPACK, EPOCH, 0)
+async def settle(jobs: Jobs, state: State, kind: Kind = Kind.UNPACK, not_before: float = 0.0) -> None:
+    """Carry out the oldest task of a kind."""
+    task = await jobs.claim(kind, EPOCH, 3600)
     assert task is not None
-    await jobs.settle(task, Outcome(state, "reason"))
+    await jobs.settle(task, Outcome(state, "reason", not_before))
 
 
-@pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED])
+@pytest.mark.parametrize("state", [State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED])
 async def test_what_is_finished_is_told_at_once(watch: Watch, jobs: Jobs, state: State) -> None:
     """Well or not: nobody waits for what will not change by itself."""
     job = await jobs.enqueue(push())
@@ -100,3 +102,57 @@ async def test_counts_name_every_state(watch: Watch, jobs: Jobs) -> None:
     assert counts[Kind.REPLICATE] == {**dict.fromkeys(State, 0), State.PENDING: 1}
     assert counts[Kind.UNPACK] == {**dict.fromkeys(State, 0), State.DONE: 1}
     assert [task.kind for task in await watch.unfinished(10)] == [Kind.REPLICATE]
+
+
+async def test_it_does_not_hold_up_a_shutdown(watch: Watch, jobs: Jobs, clock: ManualClock, changed: Signal) -> None:
+    """A wait under way ends with the task as it stands, and a later one does not begin."""
+    job = await jobs.enqueue(push())
+    waiting = wait(watch, job)
+    await clock.until_asleep(60)
+    assert not watch.is_stopping
+    changed.close()
+    for task in (await waiting, await wait(watch, job)):
+        assert task is not None
+        assert task.state is State.PENDING
+    assert watch.is_stopping
+
+
+async def test_waiting_for_the_upstream(watch: Watch, jobs: Jobs, clock: ManualClock, changed: Signal) -> None:
+    """Jobs of several tags are waited for until the last is replicated; the unpacking of none is."""
+    pushed = [await jobs.enqueue(push(tag)) for tag in ("a", "b")]
+    waiting = asyncio.create_task(watch.upstream([job.id for job in pushed], 25))
+    for _ in pushed:
+        await clock.until_asleep(25)
+        await settle(jobs, State.DONE, Kind.REPLICATE)
+        changed.fire()
+    assert await waiting is Phase.REPLICATED
+    assert clock.now() == EPOCH
+
+
+async def test_waiting_for_a_push_is_not_waiting_for_its_tag(watch: Watch, jobs: Jobs) -> None:
+    """Replicated is said of what was pushed, not of what took its tag since."""
+    first = await jobs.enqueue(push())
+    await settle(jobs, State.PENDING, Kind.REPLICATE, not_before=EPOCH + 60)
+    second = await jobs.enqueue(push())
+    await settle(jobs, State.DONE, Kind.REPLICATE)
+    assert await watch.upstream([first.id], 0) is Phase.REPLICATING
+    assert await watch.upstream([second.id], 0) is Phase.REPLICATED
+
+
+@pytest.mark.parametrize("state", [State.PARKED, State.CANCELLED])
+async def test_the_upstream_is_not_waited_for_in_vain(watch: Watch, jobs: Jobs, state: State) -> None:
+    """What was given up is told at once, also beside what was not."""
+    lost, done = await jobs.enqueue(push("a")), await jobs.enqueue(push("b"))
+    await settle(jobs, state, Kind.REPLICATE)
+    await settle(jobs, State.DONE, Kind.REPLICATE)
+    assert await watch.upstream([done.id, lost.id], 25) == state.value
+
+
+async def test_the_upstream_takes_too_long(watch: Watch, jobs: Jobs, clock: ManualClock) -> None:
+    """When the time is over the phase is told as it is then."""
+    job = await jobs.enqueue(push())
+    assert await jobs.claim(Kind.REPLICATE, EPOCH, 0)
+    waiting = asyncio.create_task(watch.upstream([job.id], 25))
+    await clock.until_asleep(25)
+    clock.advance(25)
+    assert await waiting is Phase.REPLICATING

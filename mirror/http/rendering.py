@@ -1,0 +1,36 @@
+"""Statuses and tasks as JSON: the same words for builders, for operators and in events."""
+
+from mirror.core.jobs import Task
+from mirror.core.status import Status
+
+
+def render(status: Status) -> dict[str, object]:
+    """A status; times are Unix seconds."""
+    task, unpack = status.task, status.unpack
+    return {
+        "job": status.job.id,
+        "image": status.job.image,
+        "digest": status.job.digest,
+        "created": status.job.created,
+        "phase": status.phase,
+        "reason": task.reason,
+        "attempts": task.attempts,
+        "next_try": status.next_try,
+        "bytes": {"done": status.done, "of": status.of} if status.of else None,
+        "unpack": {"state": unpack.state, "reason": unpack.reason} if unpack else None,
+    }
+
+
+def render_task(task: Task) -> dict[str, object]:
+    """One task of a job; times are Unix seconds."""
+    return {
+        "job": task.job.id,
+        "image": task.job.image,
+        "digest": task.job.digest,
+        "kind": task.kind,
+        "state": task.state,
+        "attempts": task.attempts,
+        "reason": task.reason,
+        "created": task.job.created,
+        "not_before": task.not_before,
+    }
