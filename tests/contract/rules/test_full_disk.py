@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.images import ImageRecords
+from mirror.core.drain import Gate
 from mirror.core.ports import Content, Images, Leases, UploadRow
 from mirror.core.publish import JOB_LEASES, ManifestPush
 from mirror.core.push import BlobPush
