@@ -1,8 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-all clients check bench clean
+.PHONY: help install demo run test test-all clients soak check bench clean
 
 CONFIG ?=
 PORT ?= 5000
+MINUTES ?= 10
+SEED ?=
 
 # Root's byte code would be in the user's way.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
@@ -31,6 +33,9 @@ clients: install ## the tests of real clients, on the newer versions in Debian t
 	@.ci/install debootstrap
 	$(as_root) $(bin)/python -m tests.rig.debian $(testing)
 	$(as_root) env CLIENTS_ROOT=$(CURDIR)/$(testing) $(bin)/pytest tests/clients
+
+soak: install ## MINUTES of pushes under chaos; SEED=number for those of an earlier run
+	$(as_root) env SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(bin)/pytest tests/soak --log-cli-level=info
 
 check: install ## lint, format, types, imports, dependencies
 	$(bin)/ruff check
