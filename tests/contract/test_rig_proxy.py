@@ -1,5 +1,6 @@
 """The faults of the rig's proxy, each seen with a raw client and done to a real registry."""
 
+import json
 import random
 import socket
 import time
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.rig.faults import Cut, CutAnswer, Delay, Fault, Reply, Rewrite, Stall, StallAnswer
+from tests.rig.gate import Gate
 from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
 from tests.rig.resumable import UPLOAD, Resumable
@@ -225,3 +227,22 @@ def test_all_connections_cut(proxy: Proxy, wire: Wire) -> None:
         with suppress(ConnectionResetError):
             assert connection.recv(100) == b""
     assert wire.ask("GET", "/v2/").status == 200
+
+
+def test_tokens_that_end(proxy: Proxy, registry: Registry, wire: Wire) -> None:
+    """The first is good for as many requests as it is told, the next until it is forgotten; nothing else is good."""
+    gate = Gate(proxy.url, uses=2, after=1000)
+    proxy.arm(gate, times=None)
+
+    def statuses(count: int) -> list[int]:
+        token = json.loads(wire.ask("GET", "/token").body)["token"]
+        return [wire.ask("GET", "/v2/", headers={"Authorization": f"Bearer {token}"}).status for _ in range(count)]
+
+    assert statuses(3) == [200, 200, 401]
+    assert statuses(5) == [200] * 5
+    gate.expire()
+    last = {"Authorization": f"Bearer {gate.issued[-1]}"}
+    answer = wire.ask("PUT", finishing(target(Wire(registry.url).begin("app")), DIGEST), DATA, last)
+    assert (answer.status, answer.code, proxy.requests[-1].taken) == (401, "UNAUTHORIZED", 1000)
+    assert f'realm="{proxy.url}/token"' in answer.headers["WWW-Authenticate"]
+    assert [token for token in gate.issued if token in repr((gate, proxy.requests))] == []
