@@ -32,16 +32,29 @@ class BadLayerError(Exception):
 class UpstreamError(Exception):
     """The upstream refused or failed; `transient` says whether the same request can succeed later.
 
-    `retry_after` is in seconds, from the upstream's own header, None when it gave none. `away` says that the failure is
-    the upstream's, whatever was asked of it: no connection, no answer in time, 5xx.
+    `status` and `code` are those of its answer (HTTP, OCI), 0 and empty when it gave none. `retry_after` is in seconds,
+    from its own header, None without one. `away` says that the failure is the upstream's, whatever was asked of it: no
+    connection, no answer in time, 5xx.
     """
 
-    def __init__(self, reason: str, *, transient: bool, retry_after: float | None = None, away: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        transient: bool,
+        status: int = 0,
+        code: str = "",
+        retry_after: float | None = None,
+        away: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.transient = transient
+        self.status = status
+        self.code = code
         self.retry_after = retry_after
         self.away = away
 
-
-class UploadLostError(UpstreamError):
-    """The upstream knows nothing of an upload any more: what was sent of it is gone, and a new one may work."""
+    @property
+    def is_failing(self) -> bool:
+        """Whether the upstream is there, and fails at this request (5xx)."""
+        return self.away and self.status > 0

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from mirror.core.errors import UploadLostError, UpstreamError
+from mirror.core.errors import UpstreamError
 
 _TRANSIENT = frozenset(
     {
@@ -16,8 +16,9 @@ _TRANSIENT = frozenset(
         HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,  # it is about the way there, not about the request
     }
 )
-# Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay.
-_LOST_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+LOST = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+"""Codes that say "start over" whatever their status: what was sent before is gone, what is sent again may stay."""
+
 _MAX_BODY = 4096
 _MAX_REASON = 500
 
@@ -27,10 +28,12 @@ async def require(answer: aiohttp.ClientResponse) -> None:
     if answer.ok and answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     code, message = _words(await answer.content.read(_MAX_BODY))
-    away, lost = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR, code in _LOST_CODES
-    raise (UploadLostError if lost else UpstreamError)(
+    away = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    raise UpstreamError(
         f"{answer.method} {shown(answer.url)}: {answer.status} {message or answer.reason}"[:_MAX_REASON],
-        transient=answer.status in _TRANSIENT or away or lost,
+        transient=answer.status in _TRANSIENT or away or code in LOST,
+        status=answer.status,
+        code=code,
         retry_after=_seconds(answer.headers.get("Retry-After", "")),
         away=away,
     )

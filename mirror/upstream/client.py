@@ -10,11 +10,11 @@ from http import HTTPStatus
 
 from yarl import URL
 
-from mirror.core.errors import ContentMissingError, UploadLostError, UpstreamError
+from mirror.core.errors import ContentMissingError, UpstreamError
 from mirror.core.ports import Transfer
 from mirror.oci.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor
 from mirror.oci.names import Digest, Repository
-from mirror.upstream.answers import first, require
+from mirror.upstream.answers import LOST, first, require
 from mirror.upstream.transport import Transport
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
@@ -66,10 +66,8 @@ class RegistryClient:
                 await require(answer)
                 last = _RANGE.fullmatch(answer.headers.get("Range", ""))
                 location = answer.headers.get("Location")
-        except UploadLostError:
-            return None
         except UpstreamError as error:
-            if error.transient:
+            if error.transient and error.code not in LOST:
                 raise
             return None
         if last is None or last[1] == "0":

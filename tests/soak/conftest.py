@@ -1,4 +1,4 @@
-"""The parts of the soak; `SOAK_MINUTES`, `SOAK_SEED` and `SOAK_REFERRERS` in the environment are its settings."""
+"""The parts of the soak; `SOAK_MINUTES` and `SOAK_SEED` in the environment are its settings."""
 
 import os
 import random
@@ -16,11 +16,12 @@ from tests.soak.chaos import Parts
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "2"))
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().getrandbits(32))
-REFERRERS = os.environ.get("SOAK_REFERRERS", "0") == "1"
-"""Whether referrers must be listed upstream; off until the daemon does that for registries without the API."""
 
 MAX_AGE = 10.0
 """Of an upload session, in seconds: longer than any chaos of ours holds one up, short enough to wait for."""
+
+STALL = 5.0
+"""Seconds without progress, after which an upload is broken off."""
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def proxy(registry: Registry) -> Iterator[Proxy]:
 @pytest.fixture
 def daemon(directory: Path, containerd: Containerd, proxy: Proxy) -> Iterator[Daemon]:
     """The daemon, which meets the upstream by way of the proxy."""
-    settings = {"uploads": {"max_age": MAX_AGE}}
+    settings = {"uploads": {"max_age": MAX_AGE}, "replication": {"stall": STALL}}
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: proxy.url}, settings=settings) as daemon:
         yield daemon
     assert not daemon.complaints()

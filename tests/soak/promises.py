@@ -10,21 +10,29 @@ from tests.rig.wire import digest_of
 from tests.soak.ledger import Ledger
 
 
-def tasks(daemon: Daemon, *states: str) -> dict[str, dict[str, int]]:
-    """How many tasks are in these states, by kind and state; empty when there is none."""
-    counts: dict[str, dict[str, int]] = daemon.status()["counts"]
-    found = {kind: {state: there[state] for state in states if there.get(state)} for kind, there in counts.items()}
-    return {kind: there for kind, there in found.items() if there}
+def unfinished(daemon: Daemon) -> list[str]:
+    """The tasks that are pending or running, in words."""
+    return _tasks(daemon, "pending", "running")
 
 
-def broken(ledger: Ledger, upstream: Registry, *, referrers: bool) -> Iterator[str]:
-    """Every promise that the upstream shows to be broken, in words; `referrers`: whether they must be listed there."""
+def parked(daemon: Daemon) -> list[str]:
+    """The tasks that need a person, with their reasons: the soak gives no reason for any."""
+    return _tasks(daemon, "parked")
+
+
+def _tasks(daemon: Daemon, *states: str) -> list[str]:
+    tasks = [task for task in daemon.status()["tasks"] if task["state"] in states]
+    return [f"{task['kind']} of {task['image']}: {task['state']} {task['reason']}" for task in tasks]
+
+
+def broken(ledger: Ledger, upstream: Registry) -> Iterator[str]:
+    """Every promise that the upstream shows to be broken, in words."""
     yield from Comparison(upstream).manifests(ledger)
     for repository, tag, allowed in ledger.tags():
         stored = upstream.manifest(repository, tag)
         if (stored and stored.digest) not in allowed:
             yield f"{repository}:{tag} is {stored and stored.digest}, not one of {allowed}"
-    for (repository, subject), expected in ledger.referrers.items() if referrers else ():
+    for (repository, subject), expected in ledger.referrers.items():
         if missing := expected - _listed(upstream, repository, subject):
             yield f"{repository}: about {subject} the upstream does not list {missing}"
 

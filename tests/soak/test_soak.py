@@ -10,9 +10,9 @@ import pytest
 from tests.rig.until import until
 from tests.soak.builder import Builder
 from tests.soak.chaos import Chaos, Parts
-from tests.soak.conftest import MAX_AGE, MINUTES, REFERRERS, SEED
+from tests.soak.conftest import MAX_AGE, MINUTES, SEED
 from tests.soak.ledger import Ledger
-from tests.soak.promises import broken, left_behind, tasks
+from tests.soak.promises import broken, left_behind, parked, unfinished
 from tests.soak.pusher import Pusher
 
 _log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def test_soak(parts: Parts, directory: Path, caplog: pytest.LogCaptureFixture) -
     soak(parts, pushers, stop)
     assert [pusher.failure for pusher in pushers if pusher.failure] == [], f"seed {SEED}"
     assert all(pusher.acknowledged for pusher in pushers), f"seed {SEED}"
-    nothing(lambda: tasks(parts.daemon, "pending", "running"), "unfinished tasks", SETTLED)
-    assert tasks(parts.daemon, "parked") == {}, f"seed {SEED}"
-    assert list(broken(ledger, parts.registry, referrers=REFERRERS)) == [], f"seed {SEED}"
+    nothing(lambda: unfinished(parts.daemon), "unfinished", SETTLED)
+    assert parked(parts.daemon) == [], f"seed {SEED}"
+    assert list(broken(ledger, parts.registry)) == [], f"seed {SEED}"
     nothing(lambda: left_behind(parts.containerd), "left behind", SWEPT)
     _log.info("%d pushes, %d manifests", sum(it.acknowledged for it in pushers), len(ledger.manifests))

@@ -16,6 +16,7 @@ from mirror.oci.names import Repository
 _log = structlog.get_logger(__name__)
 
 _QUESTIONS = 3
+"""How often one thing is asked of an upstream that fails at it, before its answer is done without."""
 
 Reached = Callable[[int], None]
 """Told how many bytes of a blob are upstream by now."""
@@ -44,7 +45,7 @@ class Carrier:
         self._turns = turns
         self._throttle = throttle
         self._locks = Locks()
-        self._unanswered: Counter[str] = Counter()
+        self._doubts = _Doubts()
 
     async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
         """See a blob upstream.
@@ -55,13 +56,28 @@ class Carrier:
         """
         repository = wish.repository
         async with self._locks.alone(blob.digest):
-            if await self._upstream.has_blob(repository, blob):
+            if await self._is_there(repository, blob):
                 _log.info("blob.found", blob=blob.digest)
                 reached(blob.size)
             else:
                 async with self._turns.turn(wish):
                     await self._transfer(repository, blob, reached)
             await self._transfers.saw(repository, blob.digest, self._clock.now())
+
+    async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
+        """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.
+
+        distribution does, when it was killed while it wrote the link from a repository to a blob.
+        """
+        asked = f"{repository}@{blob.digest}"
+        try:
+            there = await self._upstream.has_blob(repository, blob)
+        except UpstreamError as error:
+            if error.is_failing and self._doubts.grow(asked):
+                return False
+            raise
+        self._doubts.end(asked)
+        return there
 
     async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
         if await self._content.size(blob.digest) is None:
@@ -94,12 +110,10 @@ class Carrier:
         try:
             found = await self._upstream.find_upload(repository, known)
         except UpstreamError:
-            self._unanswered[blob.digest] += 1
-            if self._unanswered[blob.digest] >= _QUESTIONS:
-                del self._unanswered[blob.digest]
-                await self._transfers.forget(repository, blob.digest)
+            if self._doubts.grow(known.location):
+                return None
             raise
-        self._unanswered.pop(blob.digest, None)
+        self._doubts.end(known.location)
         return found
 
     async def _begun(self, repository: Repository, blob: Descriptor) -> Transfer | None:
@@ -153,3 +167,22 @@ class Carrier:
             return None
         further = await self._resumed(repository, blob)
         return further if further and further.offset > transfer.offset else None
+
+
+class _Doubts:
+    """Questions that an upstream failed to answer, and how often."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def grow(self, question: str) -> bool:
+        """It failed once more; whether that is enough, in which case the count begins anew."""
+        self._counts[question] += 1
+        if self._counts[question] < _QUESTIONS:
+            return False
+        self.end(question)
+        return True
+
+    def end(self, question: str) -> None:
+        """It was answered."""
+        self._counts.pop(question, None)

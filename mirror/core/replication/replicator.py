@@ -124,7 +124,7 @@ class Replicator:
 
     async def _send_manifest(self, upstream: Upstream, repository: Repository, manifest: Manifest) -> None:
         """Put a manifest by digest, unless it is there already, and see it among the referrers of its subject."""
-        if await upstream.get_manifest(repository, manifest.digest, manifest.media_type) == manifest.raw:
+        if await _is_there(upstream, repository, manifest):
             _log.info("manifest.found", manifest=manifest.digest)
         else:
             await _put(upstream, repository, manifest.digest, manifest)
@@ -142,9 +142,28 @@ class Replicator:
         return Outcome(State.DONE)
 
 
+async def _is_there(upstream: Upstream, repository: Repository, manifest: Manifest) -> bool:
+    """Ask for a manifest. A registry may fail at that until it is put again; it is small, so that is tried at once."""
+    try:
+        return await upstream.get_manifest(repository, manifest.digest, manifest.media_type) == manifest.raw
+    except UpstreamError as error:
+        if error.is_failing:
+            return False
+        raise
+
+
 async def _put(upstream: Upstream, repository: Repository, reference: str, manifest: Manifest) -> None:
-    """Put a manifest, and believe that it is there only when the same bytes come back."""
-    await upstream.put_manifest(repository, reference, manifest.media_type, manifest.raw)
+    """Put a manifest, and believe that it is there only when the same bytes come back.
+
+    Our digest is that of the very bytes. An upstream that says otherwise cannot read a blob of it just now, as
+    distribution does while another upload of that blob ends.
+    """
+    try:
+        await upstream.put_manifest(repository, reference, manifest.media_type, manifest.raw)
+    except UpstreamError as error:
+        if error.code == "DIGEST_INVALID":
+            raise UpstreamError(str(error), transient=True, status=error.status, code=error.code) from error
+        raise
     if await upstream.get_manifest(repository, reference, manifest.media_type) != manifest.raw:
         raise UpstreamError(f"accepted manifest {reference} but does not have it", transient=True)
 

@@ -1,0 +1,49 @@
+"""What a docker-registry that was killed, or that is busy, says of content which it only has to be sent again.
+
+It writes the link of a blob or manifest to a repository by truncating the file first: between that and the write, and
+for ever when it is killed there, the link is empty. Putting the content again mends it. The soak has met all of these.
+"""
+
+import json
+
+import pytest
+
+from tests.faults.way import LAYER, Way, layer
+from tests.rig.faults import Reply
+from tests.rig.registry import Registry
+from tests.rig.wire import digest_of
+
+JSON = {"Content-Type": "application/json"}
+INVALID = json.dumps({"errors": [{"code": "DIGEST_INVALID", "message": "did not match"}]}).encode()
+
+
+def empty_link(registry: Registry, kind: str, data: bytes) -> None:
+    """Leave the link to some content as a kill in the middle of its write does."""
+    (link,) = registry.directory.glob(f"data/**/{kind}/sha256/{digest_of(data).removeprefix('sha256:')}/link")
+    link.write_bytes(b"")
+
+
+def test_a_manifest_that_cannot_be_read(way: Way, registry: Registry) -> None:
+    """The upstream answers 500 when asked for the manifest: it is put again."""
+    raw = way.push()
+    way.arrives(raw)
+    empty_link(registry, "revisions", raw)
+    assert way.push(tag="v2") == raw
+    way.arrives(raw, tag="v2")
+
+
+def test_a_blob_that_cannot_be_read(way: Way, registry: Registry) -> None:
+    """The upstream answers 500 when asked for the blob: it is sent again."""
+    raw = way.push()
+    way.arrives(raw)
+    empty_link(registry, "_layers", LAYER)
+    assert way.push(tag="v2") == raw
+    way.arrives(raw, tag="v2")
+
+
+@pytest.mark.parametrize("path", ["/manifests/sha256:", "/manifests/v1$"])
+def test_a_manifest_whose_blob_is_being_linked(way: Way, path: str) -> None:
+    """400 DIGEST_INVALID, while another upload of a blob of it ends: our digest is right, so it is put again."""
+    way.proxy.arm(Reply(400, JSON, INVALID), "PUT", path)
+    data = layer(9)
+    way.arrives(way.push(data), data)
