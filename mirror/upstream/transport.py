@@ -1,6 +1,7 @@
 """One connection pool per upstream: requests, what they show of our credentials, and how long they may take."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -75,7 +76,7 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True, socket_factory=self._socket),
             auto_decompress=False,
             proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
@@ -85,6 +86,15 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket that the kernel ends when its other side takes nothing for too long: see tcp(7).
+
+        Closing it would not: it would wait for what was written to it before, and keep the upload at the upstream busy.
+        """
+        made = socket.socket(*address[:3])
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
+        return made
 
     def url(self, path: str) -> URL:
         """An address of the upstream."""

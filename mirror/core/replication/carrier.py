@@ -97,7 +97,7 @@ class Carrier:
         known = await self._transfers.find(repository, blob.digest)
         if known is None:
             return None
-        found = await self._found(repository, blob, known)
+        found = await self._found(repository, known)
         if found is None or not 0 < found.offset <= blob.size:
             await self._transfers.forget(repository, blob.digest)
             return None
@@ -105,7 +105,7 @@ class Carrier:
         _log.info("blob.resumed", blob=blob.digest, offset=found.offset, size=blob.size)
         return found
 
-    async def _found(self, repository: Repository, blob: Descriptor, known: Transfer) -> Transfer | None:
+    async def _found(self, repository: Repository, known: Transfer) -> Transfer | None:
         """Ask where an upload stands, but not for ever: an upstream that answers all else may never answer that."""
         try:
             found = await self._upstream.find_upload(repository, known)
