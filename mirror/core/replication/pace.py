@@ -1,9 +1,10 @@
 """Bytes per second: limits that streams share, and that may be changed while they run."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from mirror.core.ports import Clock
 from mirror.core.signal import Signal
+from mirror.oci.errors import Problem, RegistryError
 
 _SMALLEST_PIECE = 16 * 1024
 _PIECES_PER_SECOND = 4
@@ -58,3 +59,38 @@ class Throttle:
         rates = [pace.rate for pace in self._paces if pace.rate is not None]
         size = max(_SMALLEST_PIECE, min(rates) // _PIECES_PER_SECOND) if rates else max(len(data), 1)
         return (data[start : start + size] for start in range(0, len(data), size))
+
+
+class Limits:
+    """The paces of all upstreams: one that they share, and one of each."""
+
+    def __init__(self, clock: Clock, shared: int | None, rates: Mapping[str, int | None]) -> None:
+        self._shared = Pace(clock, shared)
+        self._own = {registry: Pace(clock, rate) for registry, rate in rates.items()}
+
+    @property
+    def shared(self) -> int | None:
+        """Bytes per second to all upstreams together."""
+        return self._shared.rate
+
+    @property
+    def own(self) -> dict[str, int | None]:
+        """Bytes per second to the upstream of each registry."""
+        return {registry: pace.rate for registry, pace in self._own.items()}
+
+    def throttle(self, registry: str) -> Throttle:
+        """What a stream to the upstream of a registry passes through."""
+        return Throttle(self._shared, self._own[registry])
+
+    def change(self, registry: str | None, rate: int | None) -> None:
+        """Go on at another rate, to all upstreams together or to that of a registry; until the next start.
+
+        Raises:
+            RegistryError: NAME_UNKNOWN when the registry is not configured.
+        """
+        if registry is None:
+            self._shared.change(rate)
+        elif registry in self._own:
+            self._own[registry].change(rate)
+        else:
+            raise RegistryError(Problem.NAME_UNKNOWN, registry)

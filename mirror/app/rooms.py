@@ -1,0 +1,86 @@
+"""What the rules work with, opened bottom-up: the journal, containerd, and the ways to the upstreams."""
+
+import random
+import uuid
+from contextlib import AsyncExitStack
+
+from yarl import URL
+
+from mirror import config
+from mirror.app.connection import connection
+from mirror.containerd.channel import Channel
+from mirror.containerd.content import ContentStore
+from mirror.containerd.images import ImageRecords
+from mirror.containerd.leases import LeaseManager
+from mirror.containerd.snapshots import Snapshotter
+from mirror.core.jobs import Backoff
+from mirror.core.replication.breaker import Breaker
+from mirror.journal.db import Database
+from mirror.journal.grants import GrantsTable
+from mirror.journal.jobs import JobsTable
+from mirror.journal.transfers import TransfersTable
+from mirror.journal.uploads import UploadsTable
+from mirror.runtime.clock import SystemClock
+from mirror.upstream.client import RegistryClient
+from mirror.upstream.transport import Transport
+
+
+class Rooms:
+    """What the rules work with: containerd, the journal and the upstreams, open and ready."""
+
+    def __init__(self, settings: config.Settings, database: Database) -> None:
+        self.clock = SystemClock()
+        self.random = random.SystemRandom()
+        self.database = database
+        self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
+        self.content = ContentStore(self.channel, self.clock)
+        self.images = ImageRecords(self.channel)
+        self.leases = LeaseManager(self.channel, self.clock)
+        self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
+        self.grants = GrantsTable(database)
+        self.uploads = UploadsTable(database)
+        self.jobs = JobsTable(database)
+        self.transfers = TransfersTable(database)
+        self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
+        self.upstreams: dict[str, RegistryClient] = {}
+
+    @classmethod
+    async def open(cls, settings: config.Settings, stack: AsyncExitStack) -> "Rooms":
+        """Open the journal, the channel to containerd and the upstreams' connection pools; `stack` closes them."""
+        database = await stack.enter_async_context(Database(settings.journal.path))
+        rooms = cls(settings, database)
+        stack.push_async_callback(rooms.channel.close)
+        for name, upstream in settings.upstreams.items():
+            transport = rooms.transport(name, upstream, settings.replication.stall)
+            rooms.upstreams[name] = RegistryClient(await stack.enter_async_context(transport))
+        return rooms
+
+    def transport(self, name: str, upstream: config.Upstream, stall: float) -> Transport:
+        """The way to an upstream. Raises SettingsError when a file that its settings name cannot be used."""
+        tls, credentials, proxy = connection(name, upstream)
+        return Transport(
+            URL(upstream.url),
+            credentials=credentials,
+            tls=tls,
+            proxy=proxy,
+            clock=self.clock,
+            breaker=self.breakers[name],
+            stall=stall,
+        )
+
+    def _breaker(self, settings: config.Settings) -> Breaker:
+        return Breaker(clock=self.clock, random=self.random, backoff=backoff_of(settings))
+
+    def away(self) -> frozenset[str]:
+        """The registries whose upstreams are away just now."""
+        return frozenset(name for name, breaker in self.breakers.items() if breaker.is_open)
+
+
+def backoff_of(settings: config.Settings) -> Backoff:
+    """How long to wait between attempts at an upstream."""
+    return Backoff(settings.replication.backoff_first, settings.replication.backoff_max)
+
+
+def new_id() -> str:
+    """A name that nothing else has."""
+    return uuid.uuid4().hex
