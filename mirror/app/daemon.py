@@ -59,7 +59,14 @@ class Daemon:
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = Wiring(changed, self.manifest_push.in_flight)
         self.operator = _operator(rooms, wiring)
-        self.drain = Drain(gate=gate, jobs=rooms.jobs, in_flight=wiring.in_flight, clock=rooms.clock, changed=changed)
+        self.drain = Drain(
+            gate=gate,
+            jobs=rooms.jobs,
+            in_flight=wiring.in_flight,
+            hurry=rooms.hurry,
+            clock=rooms.clock,
+            changed=changed,
+        )
         self.tasks = {
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
@@ -108,7 +115,7 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
         in_flight=wiring.in_flight,
         changed=wiring.changed,
     )
-    return Operator(jobs=rooms.jobs, leases=leases, changed=wiring.changed)
+    return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
 
 
 def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:

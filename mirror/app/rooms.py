@@ -24,6 +24,8 @@ from mirror.runtime.clock import SystemClock
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.transport import Transport
 
+_LONGEST_BETWEEN_PROBES = 30.0
+
 
 class Rooms:
     """What the rules work with: containerd, the journal and the upstreams, open and ready."""
@@ -69,7 +71,14 @@ class Rooms:
         )
 
     def _breaker(self, settings: config.Settings) -> Breaker:
-        return Breaker(clock=self.clock, random=self.random, backoff=backoff_of(settings))
+        limits = settings.replication
+        backoff = Backoff(limits.backoff_first, min(limits.backoff_max, _LONGEST_BETWEEN_PROBES))
+        return Breaker(clock=self.clock, random=self.random, backoff=backoff)
+
+    def hurry(self) -> None:
+        """Ask the upstreams that are away at once whether they are back."""
+        for breaker in self.breakers.values():
+            breaker.hurry()
 
     def away(self) -> frozenset[str]:
         """The registries whose upstreams are away just now."""

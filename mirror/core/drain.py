@@ -78,14 +78,25 @@ class Ending(StrEnum):
 
 
 class Drain:
-    """The use cases of `registry-mirror drain`. `in_flight` names the pushes that are not acknowledged yet."""
+    """The use cases of `registry-mirror drain`.
+
+    `in_flight` names the pushes that are not acknowledged yet; `hurry` has upstreams that are away asked at once.
+    """
 
     def __init__(
-        self, *, gate: Gate, jobs: Jobs, in_flight: Callable[[], frozenset[str]], clock: Clock, changed: Signal
+        self,
+        *,
+        gate: Gate,
+        jobs: Jobs,
+        in_flight: Callable[[], frozenset[str]],
+        hurry: Callable[[], None],
+        clock: Clock,
+        changed: Signal,
     ) -> None:
         self._gate = gate
         self._jobs = jobs
         self._in_flight = in_flight
+        self._hurry = hurry
         self._clock = clock
         self._changed = changed
 
@@ -98,6 +109,7 @@ class Drain:
         with self._gate.hold():
             _log.warning("drain.started")
             await self._jobs.hurry(None)
+            self._hurry()
             self._changed.fire()
             ending = await self._wait(self._clock.monotonic() + seconds, tell)
             if ending in {Ending.DRAINED, Ending.PARKED}:

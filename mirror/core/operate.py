@@ -1,5 +1,6 @@
 """What a person does about jobs that do not get on by themselves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -23,11 +24,12 @@ class Verdict:
 
 
 class Operator:
-    """The use cases of `registry-mirror jobs`."""
+    """The use cases of `registry-mirror jobs`; `hurry` has upstreams that are away asked at once."""
 
-    def __init__(self, *, jobs: Jobs, leases: JobLeases, changed: Signal) -> None:
+    def __init__(self, *, jobs: Jobs, leases: JobLeases, hurry: Callable[[], None], changed: Signal) -> None:
         self._jobs = jobs
         self._leases = leases
+        self._hurry = hurry
         self._changed = changed
 
     async def tasks(self, state: State | None, limit: int) -> list[Task]:
@@ -37,6 +39,7 @@ class Operator:
     async def retry(self, job_ids: list[int]) -> list[Verdict]:
         """Make the parked and the waiting tasks of these jobs due now; how often they failed stays counted."""
         verdicts = [await self._retry(job_id) for job_id in job_ids]
+        self._hurry()
         self._changed.fire()
         return verdicts
 
@@ -46,6 +49,7 @@ class Operator:
         for job_id, kind in await self._jobs.retry(None):
             retried[job_id] = (*retried.get(job_id, ()), kind)
         _log.info("jobs.retried", jobs=sorted(retried))
+        self._hurry()
         self._changed.fire()
         return [Verdict(job_id, kinds) for job_id, kinds in sorted(retried.items())]
 

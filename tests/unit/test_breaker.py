@@ -163,3 +163,17 @@ async def test_an_hour_is_the_longest_rest(breaker: Breaker, clock: ManualClock)
     await fail(breaker, 1, UpstreamError("429", transient=True, retry_after=10**9))
     clock.advance(3600.0)
     await call(breaker, None)
+
+
+async def test_a_person_says_that_it_is_back(
+    breaker: Breaker, clock: ManualClock, upstream: Upstream, back: asyncio.Queue[bool]
+) -> None:
+    """Then it is probed at once, however long the pause would be; said of one that is there it changes nothing."""
+    breaker.hurry()
+    await fail(breaker, 3)
+    await clock.until_asleep(1.0)
+    upstream.is_there = True
+    breaker.hurry()
+    await back.get()
+    await call(breaker, None)
+    assert upstream.probes == 1

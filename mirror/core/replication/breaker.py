@@ -29,6 +29,7 @@ class Breaker:
         self._rests_until = 0.0
         self._reason = ""
         self._turned = Signal()
+        self._hurried = Signal()
 
     @property
     def is_open(self) -> bool:
@@ -98,11 +99,15 @@ class Breaker:
             else:
                 await self._clock.wait(event, None)
 
+    def hurry(self) -> None:
+        """Probe at once, if the upstream is away: a person says that it is back."""
+        self._hurried.fire()
+
     async def _until_back(self, probe: Callable[[], Awaitable[None]]) -> int:
         """Probe until there is an answer; returns how many probes it took."""
         probes = 0
         while True:
-            await self._clock.sleep(self._backoff.delay(probes, self._random))
+            await self._clock.wait(self._hurried.arm(), self._backoff.delay(probes, self._random))
             probes += 1
             try:
                 await probe()

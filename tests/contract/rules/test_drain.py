@@ -26,7 +26,12 @@ class Rig:
         self.pushes: set[str] = set()
         self.told: list[Backlog] = []
         self.drain = Drain(
-            gate=self.gate, jobs=jobs, in_flight=lambda: frozenset(self.pushes), clock=clock, changed=changed
+            hurry=lambda: None,
+            gate=self.gate,
+            jobs=jobs,
+            in_flight=lambda: frozenset(self.pushes),
+            clock=clock,
+            changed=changed,
         )
         self.running: list[asyncio.Task[Ending]] = []
         self._changed = changed

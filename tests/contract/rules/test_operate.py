@@ -20,7 +20,7 @@ DONE = Outcome(State.DONE)
 @pytest.fixture
 def operator(jobs: Jobs, leases: Leases, clock: ManualClock, changed: Signal) -> Operator:
     job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=frozenset, changed=changed)
-    return Operator(jobs=jobs, leases=job_leases, changed=changed)
+    return Operator(jobs=jobs, leases=job_leases, hurry=lambda: None, changed=changed)
 
 
 async def acknowledge(jobs: Jobs, leases: Leases, new: NewJob, **outcomes: Outcome) -> Job:
