@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from mirror.core.errors import JournalUnavailableError
 from mirror.core.jobs import FINISHED, Kind, State, Task
 from mirror.core.ports import Clock, Jobs
 from mirror.core.progress import Board
@@ -52,14 +53,18 @@ class Watch:
     async def upstream(self, job_ids: list[int], seconds: float) -> Phase:
         """Wait until jobs are through with the upstream, well or not, at most `seconds`.
 
-        Returns REPLICATED when all of them are, or else how far the first of the others is.
+        Returns REPLICATED when all of them are, or else how far the first of the others is: REPLICATING if the journal
+        does not say, as whoever asks has had his acknowledgement.
         """
 
         async def find() -> list[Status]:
             found = [status_of(await self._jobs.tasks(job_id), self._board) for job_id in job_ids]
             return [status for status in found if status]
 
-        statuses = await self._until(find, lambda found: all(status.is_settled for status in found), seconds)
+        try:
+            statuses = await self._until(find, lambda found: all(status.is_settled for status in found), seconds)
+        except JournalUnavailableError:
+            return Phase.REPLICATING
         others = (status.phase for status in statuses if status.phase is not Phase.REPLICATED)
         return next(others, Phase.REPLICATED)
 

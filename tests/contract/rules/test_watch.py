@@ -1,6 +1,7 @@
 """Waiting for an image, on a real journal."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from mirror.core.signal import Signal
 from mirror.core.status import Phase
 from mirror.core.watch import Watch
 from tests.contract.pushes import REPOSITORY, push
+from tests.rig.disk import damage
 from tests.unit.clock import EPOCH, ManualClock
 
 
@@ -155,4 +157,16 @@ async def test_the_upstream_takes_too_long(watch: Watch, jobs: Jobs, clock: Manu
     waiting = asyncio.create_task(watch.upstream([job.id], 25))
     await clock.until_asleep(25)
     clock.advance(25)
+    assert await waiting is Phase.REPLICATING
+
+
+async def test_a_journal_that_fails_meanwhile(
+    watch: Watch, jobs: Jobs, tmp_path: Path, clock: ManualClock, changed: Signal
+) -> None:
+    """What was acknowledged stays so: who waits for the upstream is told that it is on its way."""
+    job = await jobs.enqueue(push())
+    waiting = asyncio.create_task(watch.upstream([job.id], 25))
+    await clock.until_asleep(25)
+    damage(tmp_path / "journal.db", 0)
+    changed.fire()
     assert await waiting is Phase.REPLICATING
