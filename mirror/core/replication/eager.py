@@ -13,7 +13,8 @@ from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
 
 _log = structlog.get_logger(__name__)
-_MOST = 256
+_OFFERS = 256
+_AT_ONCE = 16
 
 
 class HeadStart:
@@ -26,7 +27,7 @@ class HeadStart:
     def __init__(self, carriers: Mapping[str, Carrier], clock: Clock) -> None:
         self._carriers = carriers
         self._clock = clock
-        self._offers: asyncio.Queue[tuple[Wish, Descriptor]] = asyncio.Queue(_MOST)
+        self._offers: asyncio.Queue[tuple[Wish, Descriptor]] = asyncio.Queue(_OFFERS)
 
     def offer(self, repository: Repository, digest: Digest, size: int) -> None:
         """A blob is here."""
@@ -36,7 +37,7 @@ class HeadStart:
 
     async def run(self) -> None:
         """Take up what is offered, for as long as the daemon runs."""
-        places = asyncio.Semaphore(_MOST)
+        places = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
                 await places.acquire()
