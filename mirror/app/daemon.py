@@ -39,6 +39,7 @@ class Daemon:
         self.changed = changed = Signal()
         board, gate = Board(), Gate()
         self.clock = rooms.clock
+        self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start)

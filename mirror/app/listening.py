@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mirror import config
 from mirror.app.daemon import Daemon
-from mirror.http.admin import admin_application
+from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.routes import UseCases, application
 from mirror.http.traffic import Traffic
 
@@ -23,14 +23,7 @@ async def listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[
     Those that only wait for something to happen are answered at once with what there is.
     """
     traffic = Traffic()
-    admin = admin_application(
-        watch=daemon.watch,
-        follow=daemon.follow,
-        operator=daemon.operator,
-        drain=daemon.drain,
-        registries=daemon.registries,
-        clock=daemon.clock,
-    )
+    admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
     public = application(
         UseCases(
             blob_push=daemon.blob_push,
@@ -56,6 +49,17 @@ async def listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[
         daemon.changed.close()
         await site.stop()
         await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
+
+
+def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
+    return AdminUseCases(
+        watch=daemon.watch,
+        follow=daemon.follow,
+        operator=daemon.operator,
+        drain=daemon.drain,
+        limits=daemon.replication.limits,
+        breakers=daemon.breakers,
+    )
 
 
 @asynccontextmanager

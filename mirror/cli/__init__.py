@@ -6,6 +6,7 @@ from mirror import __version__
 from mirror.cli.ask import status, wait
 from mirror.cli.drain import drain
 from mirror.cli.jobs import jobs
+from mirror.cli.limits import limits
 from mirror.cli.serve import serve
 
 
@@ -20,3 +21,4 @@ main.add_command(status)
 main.add_command(wait)
 main.add_command(jobs)
 main.add_command(drain)
+main.add_command(limits)

@@ -56,6 +56,9 @@ def wait(reference: str, goal: str, timeout: float, path: Path, socket: Path | N
 def _print_all(answer: dict[str, Any]) -> None:
     if answer["draining"]:
         click.echo("draining: new pushes are refused")
+    for name, upstream in answer["upstreams"].items():
+        if upstream["state"] != "ok":
+            click.echo(f"upstream {name} is {upstream['state']}: {upstream['reason']}")
     for kind, counts in answer["counts"].items():
         click.echo(f"{kind}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     for task in answer["tasks"]:

@@ -1,5 +1,8 @@
 """The operator's side, on a unix socket: where things stand, and waiting for an image."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from mirror.core.drain import Drain
@@ -8,13 +11,16 @@ from mirror.core.jobs import FINISHED, Kind, State
 from mirror.core.operate import Operator
 from mirror.core.ports import Clock
 from mirror.core.registries import Registries
+from mirror.core.replication.breaker import Breaker
+from mirror.core.replication.pace import Limits
 from mirror.core.watch import Watch
 from mirror.http import query
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
 from mirror.http.jobs import JobHandlers
+from mirror.http.limits import LimitHandlers
 from mirror.http.middleware import errors, request_log
-from mirror.http.rendering import render, render_task
+from mirror.http.rendering import render, render_task, render_upstream
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Reference, Repository, split_image
 
@@ -22,24 +28,38 @@ _KINDS = {"unpacked": Kind.UNPACK, "replicated": Kind.REPLICATE}
 _MOST_TASKS = 100
 
 
-def admin_application(
-    *, watch: Watch, follow: Follow, operator: Operator, drain: Drain, registries: Registries, clock: Clock
-) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class AdminUseCases:
+    """What the routes of the admin socket lead to; `breakers` are those of the registries' upstreams."""
+
+    watch: Watch
+    follow: Follow
+    operator: Operator
+    drain: Drain
+    limits: Limits
+    breakers: Mapping[str, Breaker]
+
+
+def admin_application(use: AdminUseCases, *, registries: Registries, clock: Clock) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock), errors])
-    app.router.add_routes(AdminHandlers(watch, follow, drain, registries).routes())
-    app.router.add_routes(JobHandlers(operator).routes())
-    app.router.add_routes(DrainHandlers(drain).routes())
+    app.router.add_routes(AdminHandlers(use.watch, use.follow, use.drain, use.breakers, registries).routes())
+    app.router.add_routes(JobHandlers(use.operator).routes())
+    app.router.add_routes(DrainHandlers(use.drain).routes())
+    app.router.add_routes(LimitHandlers(use.limits).routes())
     return app
 
 
 class AdminHandlers:
     """The handlers of questions."""
 
-    def __init__(self, watch: Watch, follow: Follow, drain: Drain, registries: Registries) -> None:
+    def __init__(
+        self, watch: Watch, follow: Follow, drain: Drain, breakers: Mapping[str, Breaker], registries: Registries
+    ) -> None:
         self._watch = watch
         self._follow = follow
         self._drain = drain
+        self._breakers = breakers
         self._registries = registries
         self._streams = EventStreams()
 
@@ -62,12 +82,13 @@ class AdminHandlers:
         return web.json_response(render(status))
 
     async def _overview(self) -> dict[str, object]:
-        """Counts of tasks by kind and state, the oldest unfinished ones, and whether new pushes are refused."""
+        """Counts of tasks by kind and state, the oldest unfinished ones, and what may hold them up."""
         tasks = await self._watch.unfinished(_MOST_TASKS)
         return {
             "counts": await self._watch.counts(),
             "tasks": [render_task(task) for task in tasks],
             "draining": self._drain.refuses,
+            "upstreams": {name: render_upstream(breaker) for name, breaker in self._breakers.items()},
         }
 
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,7 @@
-"""Statuses and tasks as JSON: the same words for builders, for operators and in events."""
+"""Statuses, tasks and upstreams as JSON: the same words for builders, for operators and in events."""
 
 from mirror.core.jobs import Task
+from mirror.core.replication.breaker import Breaker
 from mirror.core.status import Status
 
 
@@ -34,3 +35,8 @@ def render_task(task: Task) -> dict[str, object]:
         "created": task.job.created,
         "not_before": task.not_before,
     }
+
+
+def render_upstream(breaker: Breaker) -> dict[str, object]:
+    """Whether an upstream is there, and why not."""
+    return {"state": breaker.condition, "reason": breaker.reason}

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,7 +58,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request; an iterable body goes out chunked, without a length."""
-        connection = HTTPConnection(self._host, self._port, timeout=self._patience)
+        connection = self._connection()
         try:
             chunked = body is not None and not isinstance(body, bytes)
             connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
@@ -104,6 +105,34 @@ class Wire:
         answer = self.push_manifest(repository, tag, layout.manifest, layout.top.media_type)
         assert answer.status == 201, answer
         return layout.digest
+
+    def _connection(self) -> HTTPConnection:
+        return HTTPConnection(self._host, self._port, timeout=self._patience)
+
+
+class AdminWire(Wire):
+    """Requests to the admin socket of a daemon."""
+
+    def __init__(self, address: Path) -> None:
+        super().__init__("http://registry-mirror")
+        self._address = address
+
+    def _connection(self) -> HTTPConnection:
+        return _UnixConnection(self._address)
+
+
+class _UnixConnection(HTTPConnection):
+    """A connection to a unix socket."""
+
+    def __init__(self, address: Path) -> None:
+        super().__init__("registry-mirror", timeout=_ANSWER)
+        self._address = address
+
+    def connect(self) -> None:
+        """Connect to the socket, whatever the host is called."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._address))
 
 
 def finishing(location: str, digest: str) -> str:

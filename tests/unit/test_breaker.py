@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from mirror.core.errors import ContentMissingError, UpstreamError
 from mirror.core.jobs import Backoff
-from mirror.core.replication.breaker import Breaker
+from mirror.core.replication.breaker import Breaker, Condition
 from tests.unit.chance import Most
 from tests.unit.clock import ManualClock
 
@@ -79,6 +79,24 @@ async def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
         async with breaker.guard():
             pytest.fail("a request was made")
     assert refusal.value.transient
+
+
+async def test_it_says_what_is_the_matter(
+    breaker: Breaker, clock: ManualClock, upstream: Upstream, back: asyncio.Queue[bool]
+) -> None:
+    """Nothing before it opens, then away and what the last answer was; away counts more than a rest."""
+    await fail(breaker, 1, UpstreamError("429 slowly", transient=True, retry_after=7.0))
+    assert (breaker.condition, breaker.reason) == (Condition.RESTING, "429 slowly")
+    clock.advance(7.0)
+    await fail(breaker, 2)
+    assert (breaker.condition, breaker.reason) == (Condition.OK, "")
+    await fail(breaker, 1)
+    assert (breaker.condition, breaker.reason) == (Condition.AWAY, "503 no")
+    await clock.until_asleep(1.0)
+    upstream.is_there = True
+    clock.advance(1.0)
+    await back.get()
+    assert (breaker.condition, breaker.reason) == (Condition.OK, "")
 
 
 @pytest.mark.parametrize("answer", [None, REFUSED, UpstreamError("429", transient=True)])

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from mirror.core.replication.pace import Pace, Throttle
+from mirror.core.replication.pace import Limits, Pace, Throttle
+from mirror.oci.errors import RegistryError
 from tests.unit.clock import ManualClock
 
 
@@ -85,3 +86,51 @@ async def test_the_slower_of_two_paces_holds() -> None:
         await clock.until_asleep(0.25)
         clock.advance(0.25)
     assert await stream == [100_000, 100_000, 50_000]
+
+
+def test_each_limit_is_changed_alone() -> None:
+    """That of all upstreams together, and that of one; the others stay as they are."""
+    limits = Limits(ManualClock(), 1000, {"a": None, "b": 5})
+    assert (limits.shared, limits.own) == (1000, {"a": None, "b": 5})
+    limits.change(None, None)
+    assert (limits.shared, limits.own) == (None, {"a": None, "b": 5})
+    limits.change("a", 7)
+    assert (limits.shared, limits.own) == (None, {"a": 7, "b": 5})
+
+
+async def test_a_limit_is_of_its_upstream() -> None:
+    """A change of it lets that upstream's streams go on at once, and no others."""
+    clock = ManualClock()
+    limits = Limits(clock, None, {"a": 1, "b": 1})
+    streams = {}
+    for name in ("a", "b"):
+        await _through(limits.throttle(name), b"1234")
+        streams[name] = asyncio.create_task(_through(limits.throttle(name), b"5678"))
+    await clock.until_asleep(4.0)
+    limits.change("b", None)
+    assert await streams["b"] == [4]
+    assert not streams["a"].done()
+    limits.change("a", None)
+    assert await streams["a"] == [4]
+
+
+async def test_the_shared_limit_is_of_all() -> None:
+    """A stream waits for what went to another upstream, until the limit is changed."""
+    clock = ManualClock()
+    limits = Limits(clock, None, {"a": None, "b": None})
+    limits.change(None, 1)
+    await _through(limits.throttle("a"), b"1234")
+    stream = asyncio.create_task(_through(limits.throttle("b"), b"5678"))
+    await clock.until_asleep(4.0)
+    limits.change(None, None)
+    assert await stream == [4]
+
+
+@pytest.mark.parametrize("registry", ["", "A", "unknown.example.com", "x" * 10_000])
+def test_the_limit_of_a_registry_that_is_not_configured(registry: str) -> None:
+    """There is none to change: it is refused, nothing is changed, and the name is not echoed without end."""
+    limits = Limits(ManualClock(), 1000, {"a": 5})
+    with pytest.raises(RegistryError, match="NAME_UNKNOWN") as refusal:
+        limits.change(registry, 1)
+    assert len(refusal.value.detail) < 300
+    assert (limits.shared, limits.own) == (1000, {"a": 5})

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from enum import StrEnum
 
 import structlog
 
@@ -12,6 +13,14 @@ from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
 _FAILURES = 3
+
+
+class Condition(StrEnum):
+    """How an upstream is: AWAY until a probe gets through, RESTING for as long as it asked for, else OK."""
+
+    OK = "ok"
+    AWAY = "away"
+    RESTING = "resting"
 
 
 class Breaker:
@@ -34,7 +43,19 @@ class Breaker:
     @property
     def is_open(self) -> bool:
         """Whether the upstream is away, or wants to be left alone."""
-        return self._is_away or self._rest > 0
+        return self.condition is not Condition.OK
+
+    @property
+    def condition(self) -> Condition:
+        """How the upstream is, by what is known of it."""
+        if self._is_away:
+            return Condition.AWAY
+        return Condition.RESTING if self._rest > 0 else Condition.OK
+
+    @property
+    def reason(self) -> str:
+        """What it was opened for, in the upstream's words where it had any; empty while it is closed."""
+        return self._reason if self.is_open else ""
 
     @property
     def _is_away(self) -> bool:

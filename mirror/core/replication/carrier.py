@@ -1,7 +1,8 @@
 """Bringing blobs to one upstream: asked for first, then mounted from where it lies there already, then sent."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -45,6 +46,7 @@ class Carrier:
         self._turns = turns
         self._throttle = throttle
         self._locks = Locks()
+        self._listeners: dict[str, list[Reached]] = {}
         self._doubts = _Doubts()
 
     async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
@@ -54,15 +56,36 @@ class Carrier:
             UpstreamError, StoreUnavailableError: it did not get there this time.
             ContentMissingError: it is neither here nor there.
         """
+        with self._told(blob, reached) as everybody:
+            async with self._locks.alone(blob.digest):
+                await self._bring(wish, blob, everybody)
+
+    @contextmanager
+    def _told(self, blob: Descriptor, reached: Reached) -> Iterator[Reached]:
+        """Whoever wants a blob is told how far it is, although only one of them at a time is about it."""
+        listeners = self._listeners.setdefault(blob.digest, [])
+        listeners.append(reached)
+
+        def everybody(size: int) -> None:
+            for listener in listeners:
+                listener(size)
+
+        try:
+            yield everybody
+        finally:
+            listeners.remove(reached)
+            if not listeners:
+                del self._listeners[blob.digest]
+
+    async def _bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
         repository = wish.repository
-        async with self._locks.alone(blob.digest):
-            if await self._is_there(repository, blob):
-                _log.info("blob.found", blob=blob.digest)
-                reached(blob.size)
-            else:
-                async with self._turns.turn(wish):
-                    await self._transfer(repository, blob, reached)
-            await self._transfers.saw(repository, blob.digest, self._clock.now())
+        if await self._is_there(repository, blob):
+            _log.info("blob.found", blob=blob.digest)
+            reached(blob.size)
+        else:
+            async with self._turns.turn(wish):
+                await self._transfer(repository, blob, reached)
+        await self._transfers.saw(repository, blob.digest, self._clock.now())
 
     async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
         """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.

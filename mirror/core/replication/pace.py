@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 
+import structlog
+
 from mirror.core.ports import Clock
 from mirror.core.signal import Signal
 from mirror.oci.errors import Problem, RegistryError
 
+_log = structlog.get_logger(__name__)
 _SMALLEST_PIECE = 16 * 1024
 _PIECES_PER_SECOND = 4
 
@@ -88,9 +91,12 @@ class Limits:
         Raises:
             RegistryError: NAME_UNKNOWN when the registry is not configured.
         """
+        self._pace(registry).change(rate)
+        _log.info("limits.changed", registry=registry, rate=rate)
+
+    def _pace(self, registry: str | None) -> Pace:
         if registry is None:
-            self._shared.change(rate)
-        elif registry in self._own:
-            self._own[registry].change(rate)
-        else:
-            raise RegistryError(Problem.NAME_UNKNOWN, registry)
+            return self._shared
+        if registry not in self._own:
+            raise RegistryError(Problem.NAME_UNKNOWN, f"registry {registry[:255]!r}")
+        return self._own[registry]
