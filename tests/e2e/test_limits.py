@@ -25,9 +25,8 @@ AT_20K = 200.0
 
 @pytest.fixture
 def daemon(directory: Path, containerd: Containerd, registry: Registry) -> Iterator[Daemon]:
-    """A daemon without a head start, so that all bytes of an image are those of its job."""
-    settings = {"replication": {"eager": False}}
-    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+    """A daemon of this test alone."""
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}) as daemon:
         yield daemon
     assert not daemon.complaints()
 
