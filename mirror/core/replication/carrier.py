@@ -62,22 +62,24 @@ class Carrier:
             else:
                 async with self._turns.turn(wish):
                     await self._transfer(repository, blob, reached)
+            self._doubts.end(_asked(repository, blob))
             await self._transfers.saw(repository, blob.digest, self._clock.now())
 
     async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
         """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.
 
-        distribution does, when it was killed while it wrote the link from a repository to a blob.
+        distribution does, when it was killed while it wrote the link from a repository to a blob. After enough failures
+        it is not even asked: one more could open the breaker, and then nothing would be sent either.
         """
-        asked = f"{repository}@{blob.digest}"
+        asked = _asked(repository, blob)
+        if self._doubts.are_enough(asked):
+            return False
         try:
-            there = await self._upstream.has_blob(repository, blob)
+            return await self._upstream.has_blob(repository, blob)
         except UpstreamError as error:
-            if error.is_failing and self._doubts.grow(asked):
-                return False
+            if error.is_failing:
+                self._doubts.grow(asked)
             raise
-        self._doubts.end(asked)
-        return there
 
     async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
         if await self._content.size(blob.digest) is None:
@@ -110,9 +112,10 @@ class Carrier:
         try:
             found = await self._upstream.find_upload(repository, known)
         except UpstreamError:
-            if self._doubts.grow(known.location):
-                return None
-            raise
+            self._doubts.grow(known.location)
+            if not self._doubts.are_enough(known.location):
+                raise
+            found = None
         self._doubts.end(known.location)
         return found
 
@@ -175,14 +178,18 @@ class _Doubts:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def grow(self, question: str) -> bool:
-        """It failed once more; whether that is enough, in which case the count begins anew."""
+    def grow(self, question: str) -> None:
+        """It failed once more."""
         self._counts[question] += 1
-        if self._counts[question] < _QUESTIONS:
-            return False
-        self.end(question)
-        return True
+
+    def are_enough(self, question: str) -> bool:
+        """Whether it failed so often that it is to be done without an answer."""
+        return self._counts[question] >= _QUESTIONS
 
     def end(self, question: str) -> None:
-        """It was answered."""
+        """It was answered, or is of no interest any more."""
         self._counts.pop(question, None)
+
+
+def _asked(repository: Repository, blob: Descriptor) -> str:
+    return f"{repository}@{blob.digest}"
