@@ -84,15 +84,21 @@ class Carrier:
     async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
         if await self._content.size(blob.digest) is None:
             raise ContentMissingError(blob.digest)
-        transfer = await self._resumed(repository, blob) or await self._begun(repository, blob)
-        if transfer:
-            await self._send(repository, blob, transfer, reached)
-        else:
+        source = await self._transfers.elsewhere(repository, blob.digest)
+        transfer = await self._resumed(repository, blob) or await self._begun(repository, blob, source)
+        if transfer is None and not await self._upstream.has_blob(repository, blob):
+            transfer = await self._begun(repository, blob)  # it said that it mounted the blob, and would say so again
+        if transfer is None:
             reached(blob.size)
+        else:
+            await self._send(repository, blob, transfer, reached)
+            await self._verify(repository, blob)
+        _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
+
+    async def _verify(self, repository: Repository, blob: Descriptor) -> None:
         if not await self._upstream.has_blob(repository, blob):
             await self._transfers.forget(repository, blob.digest)
             raise UpstreamError(f"accepted {blob.digest} but does not have it", transient=True)
-        _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
 
     async def _resumed(self, repository: Repository, blob: Descriptor) -> Transfer | None:
         """Where an upload of this blob goes on that broke off earlier; None to begin anew."""
@@ -119,9 +125,10 @@ class Carrier:
         self._doubts.end(known.location)
         return found
 
-    async def _begun(self, repository: Repository, blob: Descriptor) -> Transfer | None:
-        """A new upload; None when the upstream had the blob elsewhere and mounted it."""
-        source = await self._transfers.elsewhere(repository, blob.digest)
+    async def _begun(
+        self, repository: Repository, blob: Descriptor, source: Repository | None = None
+    ) -> Transfer | None:
+        """A new upload; None when the upstream mounted the blob from `source` instead."""
         try:
             transfer = await self._upstream.begin_upload(repository, blob.digest, source)
         except UpstreamError as error:
