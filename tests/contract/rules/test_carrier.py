@@ -245,11 +245,10 @@ async def test_a_question_that_only_fails(way: Way) -> None:
         with pytest.raises(UpstreamError, match="500"):
             await way.bring(blob, carrier=carrier)
         assert not await way.upstream.lists_referrers(way.repository, blob.digest)  # else the breaker would open
-    await way.bring(blob, carrier=carrier)
-    assert way.sent() == [blob.size]
     before = len(way.proxy.requests)
-    await way.bring(blob, carrier=carrier)
-    assert [request.method for request in way.proxy.requests[before:]] == ["HEAD"]
+    for _ in range(2):
+        await way.bring(blob, carrier=carrier)
+    assert [request.method for request in way.proxy.requests[before:]] == ["POST", "PUT", "HEAD", "HEAD"]
 
 
 async def test_no_connection_is_no_such_failure(way: Way) -> None:
