@@ -154,8 +154,6 @@ class Carrier:
     async def _paced(self, blob: Descriptor, offset: int, reached: Reached) -> AsyncIterator[bytes]:
         """The bytes from `offset`, no faster than they may go."""
         reached(offset)
-        if offset == blob.size:
-            return
         async for data in self._content.read(blob.digest, offset):
             async for piece in self._throttle.let_through(data):
                 yield piece
