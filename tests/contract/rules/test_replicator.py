@@ -76,6 +76,15 @@ async def test_a_manifest_that_is_not_kept_as_it_is(way: Way) -> None:
     assert refusal.value.transient
 
 
+async def test_a_manifest_that_is_there_with_other_bytes(way: Way) -> None:
+    """That is not the one: it is put, and read back."""
+    raw = image(await way.blob())
+    task = await way.push(raw)
+    way.proxy.arm(Reply(200, {"Content-Type": OCI_MANIFEST}, raw + b"\n"), "GET", digest_of(raw))
+    assert await way.replicator().attempt(task) == DONE
+    assert way.put() == [digest_of(raw), "v1"]
+
+
 async def test_a_tag_that_stays_where_it_was(way: Way) -> None:
     """A 201 for a tag that is not moved is noticed, as it still stands for what it stood for."""
     await way.replicator().attempt(await way.push(image(await way.blob())))
