@@ -66,13 +66,14 @@ class RegistryClient:
                 await require(answer)
                 last = _RANGE.fullmatch(answer.headers.get("Range", ""))
                 location = answer.headers.get("Location")
+                goes_on = str(self._transport.location(location)) if location else transfer.location
         except UpstreamError as error:
             if error.transient and error.code not in LOST:
                 raise
             return None
         if last is None or last[1] == "0":
             return None
-        return Transfer(str(self._transport.location(location)) if location else transfer.location, int(last[1]) + 1)
+        return Transfer(goes_on, int(last[1]) + 1)
 
     async def upload_blob(
         self, repository: Repository, blob: Descriptor, transfer: Transfer, data: AsyncIterator[bytes]

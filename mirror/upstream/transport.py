@@ -78,6 +78,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True, socket_factory=self._socket),
             auto_decompress=False,
+            requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
         )

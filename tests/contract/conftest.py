@@ -14,6 +14,7 @@ from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.ports import Content, Images, Leases, Snapshots
 from mirror.runtime.clock import SystemClock
+from tests.contract.scripted import Scripted, serving
 from tests.rig.containerd import Containerd
 
 
@@ -54,3 +55,17 @@ async def lease(leases: Leases) -> str:
     name = f"registry-mirror/test/{secrets.token_hex(8)}"
     await leases.create(name)
     return name
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Scripted]:
+    """An upstream that does as it is told."""
+    async with serving() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def stranger() -> AsyncIterator[Scripted]:
+    """Another host, such as the upstream's object storage."""
+    async with serving() as stranger:
+        yield stranger

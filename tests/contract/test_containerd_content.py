@@ -66,7 +66,9 @@ async def test_a_blob_is_read_as_it_was_written(content: Content, lease: str) ->
     assert await load(content, digest) == data
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 1), (5, MESSAGE), (2 * MESSAGE, 0), (3 * MESSAGE - 1, 1)])
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 1), (5, MESSAGE), (2 * MESSAGE, 0), (3 * MESSAGE - 1, 1), (3 * MESSAGE, 0)]
+)
 async def test_a_part_of_a_blob(content: Content, lease: str, offset: int, length: int) -> None:
     """Exactly the bytes that were asked for; without a length, all from the offset on."""
     data, digest = fresh(3 * MESSAGE)

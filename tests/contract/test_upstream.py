@@ -3,19 +3,22 @@
 import json
 import secrets
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from yarl import URL
 
-from mirror.core.errors import UpstreamError
-from mirror.core.ports import Upstream
+from mirror.core.errors import ContentMissingError, UpstreamError
+from mirror.core.ports import Transfer, Upstream
 from mirror.oci.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credentials import Credentials
+from mirror.upstream.transport import Transport
 from tests.contract.upstreams import send_blob, transport_to
 from tests.rig.registry import Registry
 from tests.rig.web import Login
@@ -31,12 +34,17 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield registry
 
 
+def transport_of(registry: Registry, login: Login | None) -> Transport:
+    """A way to the registry, with this login."""
+    credentials = Credentials(login.username, login.password) if login else None
+    tls = ssl.create_default_context(cafile=registry.ca_file) if registry.ca_file else None
+    return transport_to(registry.url, credentials=credentials, tls=tls)
+
+
 @asynccontextmanager
 async def connected(registry: Registry, login: Login | None) -> AsyncIterator[Upstream]:
     """A client of the registry, with this login."""
-    credentials = Credentials(login.username, login.password) if login else None
-    tls = ssl.create_default_context(cafile=registry.ca_file) if registry.ca_file else None
-    async with transport_to(registry.url, credentials=credentials, tls=tls) as transport:
+    async with transport_of(registry, login) as transport:
         yield RegistryClient(transport)
 
 
@@ -152,6 +160,103 @@ class TestWithItsLogin:
         """It has nothing, and asking it is no error."""
         assert not await upstream.has_blob(repository, blob_of(b"data"))
         assert await upstream.get_manifest(repository, "v1", OCI_MANIFEST) is None
+
+
+class TestTransfers:
+    """An upload in parts: what a broken request leaves is made here by a PATCH, which is never sent otherwise."""
+
+    @pytest_asyncio.fixture
+    async def transport(self, registry: Registry) -> AsyncIterator[Transport]:
+        async with transport_of(registry, registry.login) as transport:
+            yield transport
+
+    @pytest.fixture
+    def upstream(self, transport: Transport) -> Upstream:
+        return RegistryClient(transport)
+
+    @staticmethod
+    async def half_sent(transport: Transport, repository: Repository, data: bytes) -> Transfer:
+        """An upload that has these bytes."""
+        begun = await RegistryClient(transport).begin_upload(repository, digest_of(data))
+        assert begun is not None
+        url, headers = URL(begun.location, encoded=True), {"Content-Type": "application/octet-stream"}
+        async with transport.request("PATCH", url, headers=headers, body=pieces(data)) as answer:
+            return Transfer(answer.headers["Location"], 0)
+
+    @pytest.mark.parametrize("sent", [2, MIB, 3 * MIB])
+    async def test_one_that_goes_on(
+        self, transport: Transport, upstream: Upstream, registry: Registry, repository: Repository, sent: int
+    ) -> None:
+        """The upstream says how far it came, takes the rest, be it nothing, and has the whole blob then."""
+        data = secrets.token_bytes(3 * MIB)
+        broken = await self.half_sent(transport, repository, data[:sent])
+        found = await upstream.find_upload(repository, broken)
+        assert found is not None
+        assert found.offset == sent
+        await upstream.upload_blob(repository, blob_of(data), found, pieces(data[sent:]))
+        assert registry.blob(repository.path, digest_of(data)) == data
+        assert await upstream.find_upload(repository, found) is None
+
+    async def test_one_that_has_nothing(self, upstream: Upstream, repository: Repository) -> None:
+        """It is as good as none."""
+        begun = await upstream.begin_upload(repository, digest_of(b"data"))
+        assert begun is not None
+        assert await upstream.find_upload(repository, begun) is None
+
+    async def test_one_that_is_not_known(self, registry: Registry, upstream: Upstream, repository: Repository) -> None:
+        """Nor is what never was an upload of the upstream."""
+        nowhere = Transfer(f"{registry.url}/v2/{repository.path}/blobs/uploads/{uuid.uuid4()}", 7)
+        assert await upstream.find_upload(repository, nowhere) is None
+
+    async def test_a_mount(self, upstream: Upstream, registry: Registry, repository: Repository) -> None:
+        """The blob is in a second repository without being sent."""
+        data, other = secrets.token_bytes(100), Repository(repository.registry, f"{repository.path}/other")
+        blob = await upload(upstream, repository, data)
+        assert await upstream.begin_upload(other, blob.digest, repository) is None
+        assert registry.blob(other.path, blob.digest) == data
+
+    @pytest.mark.parametrize("has_another", [True, False], ids=["without the blob", "that does not exist"])
+    async def test_a_mount_from_a_repository(
+        self, upstream: Upstream, registry: Registry, repository: Repository, *, has_another: bool
+    ) -> None:
+        """Where there is nothing to mount, what is begun is an upload that works."""
+        data, other = secrets.token_bytes(100), Repository(repository.registry, f"{repository.path}/other")
+        if has_another:
+            await upload(upstream, repository, b"another")
+        transfer = await upstream.begin_upload(other, digest_of(data), repository)
+        assert transfer is not None
+        await upstream.upload_blob(other, blob_of(data), transfer, pieces(data))
+        assert registry.blob(other.path, digest_of(data)) == data
+
+    @pytest.mark.parametrize("size", [0, 1, 3 * MIB + 17])
+    async def test_a_blob_is_read_back(self, upstream: Upstream, repository: Repository, size: int) -> None:
+        """Byte for byte; one that is not there is missing by its digest."""
+        data = secrets.token_bytes(size)
+        with pytest.raises(ContentMissingError, match=digest_of(data)):
+            [piece async for piece in upstream.read_blob(repository, digest_of(data))]
+        blob = await upload(upstream, repository, data)
+        assert b"".join([piece async for piece in upstream.read_blob(repository, blob.digest)]) == data
+
+    async def test_referrers(self, upstream: Upstream, repository: Repository) -> None:
+        """This upstream does not list them, whether it knows the subject or not."""
+        raw = await image(upstream, repository)
+        await upstream.put_manifest(repository, "v1", OCI_MANIFEST, raw)
+        for subject in (digest_of(raw), digest_of(b"unknown")):
+            assert not await upstream.lists_referrers(repository, subject)
+
+    async def test_a_delete(self, upstream: Upstream, registry: Registry, repository: Repository) -> None:
+        """It says whether there was anything to delete."""
+        raw = await image(upstream, repository)
+        await upstream.put_manifest(repository, "v1", OCI_MANIFEST, raw)
+        assert await upstream.delete_manifest(repository, digest_of(raw))
+        assert registry.manifest(repository.path, "v1") is None
+        assert not await upstream.delete_manifest(repository, digest_of(raw))
+
+    async def test_a_probe(self, registry: Registry) -> None:
+        """It is there, whether it knows us or not."""
+        for login in (registry.login, None):
+            async with connected(registry, login) as upstream:
+                await upstream.probe()
 
 
 @pytest.mark.parametrize("login", [None, Login("builder", "wrong pässword"), Login("nobody", LOGIN.password)])

@@ -4,89 +4,26 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from mirror.core.errors import ContentMissingError, UpstreamError
 from mirror.core.ports import Upstream
 from mirror.oci.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
-from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credentials import Credentials
+from tests.contract.scripted import BIG, BLOB, DATA, REPOSITORY, STATE, Scripted, accept, pieces
 from tests.contract.upstreams import send_blob, transport_to
 from tests.rig.ports import free_port
 
-REPOSITORY = Repository("registry.example.com", "team/app")
-DATA = b"data" * 1000
-BLOB = Descriptor(digest=digest_of(DATA), size=len(DATA))
 CREDENTIALS = Credentials("builder", "hunter2")
 SECRETS = ("hunter2", "YnVpbGRlcjpodW50ZXIy", "sEcReT")
-STATE = "_state=sEcReT%2B%2F%3D"
 IMPATIENT = 0.3
-BIG = 32 << 20
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Call = Callable[[Upstream], Awaitable[object]]
-
-
-async def accept(request: web.Request) -> web.StreamResponse:
-    """What a registry that works would say to a request of an upload."""
-    if request.method == "POST":
-        return web.Response(status=202, headers={"Location": f"/v2/team/app/blobs/uploads/1?{STATE}"})
-    return web.Response(status=201)
-
-
-@dataclass
-class Scripted:
-    """A server that answers every request by one function, and remembers what it saw."""
-
-    answer: Answer = accept
-    seen: list[tuple[str, URL, str | None, bytes]] = field(default_factory=list)
-    url: URL = field(default_factory=URL)
-    reads: bool = True
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note method, URL, credentials and body, and answer."""
-        body = await request.read() if self.reads else b""
-        self.seen.append((request.method, request.rel_url, request.headers.get("Authorization"), body))
-        return await self.answer(request)
-
-    def always(self, status: int, headers: dict[str, str] | None = None, body: str = "") -> None:
-        """Answer everything like this."""
-
-        async def answer(_: web.Request) -> web.StreamResponse:
-            return web.Response(status=status, headers=headers, text=body)
-
-        self.answer = answer
-
-
-@asynccontextmanager
-async def _serving() -> AsyncIterator[Scripted]:
-    scripted = Scripted()
-    app = web.Application(client_max_size=2 * BIG)
-    app.router.add_route("*", "/{path:.*}", scripted.handle)
-    async with TestServer(app, shutdown_timeout=0) as server:
-        scripted.url = server.make_url("/")
-        yield scripted
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[Scripted]:
-    """The upstream."""
-    async with _serving() as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def stranger() -> AsyncIterator[Scripted]:
-    """Another host, such as the upstream's object storage."""
-    async with _serving() as stranger:
-        yield stranger
 
 
 @asynccontextmanager
@@ -100,12 +37,6 @@ async def connected(url: URL, stall: float = 30) -> AsyncIterator[Upstream]:
 async def upstream(server: Scripted) -> AsyncIterator[Upstream]:
     async with connected(server.url) as upstream:
         yield upstream
-
-
-async def pieces(*data: bytes) -> AsyncIterator[bytes]:
-    """A body in just these pieces."""
-    for piece in data:
-        yield piece
 
 
 CALLS: dict[str, Call] = {

@@ -50,7 +50,7 @@ def test_an_answer_that_never_comes(way: Way, path: str) -> None:
     assert way.sent() == [len(LAYER)]
 
 
-@pytest.mark.parametrize("path", [UPLOAD, MANIFEST])
+@pytest.mark.parametrize("path", [UPLOAD, MANIFEST, TAG])
 def test_201_and_it_is_missing(way: Way, path: str) -> None:
     """A 201 is not believed: what is not there when asked for is sent again."""
     way.proxy.arm(Reply(201), "PUT", path)

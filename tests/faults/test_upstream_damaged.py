@@ -8,10 +8,11 @@ import json
 
 import pytest
 
-from tests.faults.way import LAYER, Way, layer
+from tests.conftest import UPSTREAM
+from tests.faults.way import LAYER, REPOSITORY, Way, layer
 from tests.rig.faults import Reply
 from tests.rig.registry import Registry
-from tests.rig.wire import digest_of
+from tests.rig.wire import Wire, digest_of, manifest
 
 JSON = {"Content-Type": "application/json"}
 INVALID = json.dumps({"errors": [{"code": "DIGEST_INVALID", "message": "did not match"}]}).encode()
@@ -39,6 +40,20 @@ def test_a_blob_that_cannot_be_read(way: Way, registry: Registry) -> None:
     empty_link(registry, "_layers", LAYER)
     assert way.push(tag="v2") == raw
     way.arrives(raw, tag="v2")
+
+
+def test_every_blob_cannot_be_read(way: Way, registry: Registry) -> None:
+    """A registry that answers nothing but 500 is taken to be away: its blobs are sent again all the same."""
+    blobs = [layer(seed, 1000) for seed in range(6)]
+    wire, raw = Wire(way.daemon.url), manifest(*blobs)
+    for blob in blobs:
+        wire.push_blob(REPOSITORY, blob)
+    for tag in ("v1", "v2"):
+        assert wire.push_manifest(REPOSITORY, tag, raw).status == 201
+        way.daemon.wait(f"{UPSTREAM}/{REPOSITORY}:{tag}", "replicated")
+        for blob in blobs:
+            assert registry.blob(REPOSITORY, digest_of(blob)) == blob
+            empty_link(registry, "_layers", blob)
 
 
 @pytest.mark.parametrize("path", ["/manifests/sha256:", "/manifests/v1$"])

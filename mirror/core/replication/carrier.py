@@ -85,35 +85,43 @@ class Carrier:
         else:
             async with self._turns.turn(wish):
                 await self._transfer(repository, blob, reached)
+        self._doubts.end(_asked(repository, blob))
         await self._transfers.saw(repository, blob.digest, self._clock.now())
 
     async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
         """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.
 
-        distribution does, when it was killed while it wrote the link from a repository to a blob.
+        distribution does, when it was killed while it wrote the link from a repository to a blob. After enough failures
+        it is not even asked: one more could open the breaker, and then nothing would be sent either.
         """
-        asked = f"{repository}@{blob.digest}"
+        asked = _asked(repository, blob)
+        if self._doubts.are_enough(asked):
+            return False
         try:
-            there = await self._upstream.has_blob(repository, blob)
+            return await self._upstream.has_blob(repository, blob)
         except UpstreamError as error:
-            if error.is_failing and self._doubts.grow(asked):
-                return False
+            if error.is_failing:
+                self._doubts.grow(asked)
             raise
-        self._doubts.end(asked)
-        return there
 
     async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
         if await self._content.size(blob.digest) is None:
             raise ContentMissingError(blob.digest)
-        transfer = await self._resumed(repository, blob) or await self._begun(repository, blob)
-        if transfer:
-            await self._send(repository, blob, transfer, reached)
-        else:
+        source = await self._transfers.elsewhere(repository, blob.digest)
+        transfer = await self._resumed(repository, blob) or await self._begun(repository, blob, source)
+        if transfer is None and not await self._upstream.has_blob(repository, blob):
+            transfer = await self._begun(repository, blob)  # it said that it mounted the blob, and would say so again
+        if transfer is None:
             reached(blob.size)
+        else:
+            await self._send(repository, blob, transfer, reached)
+            await self._verify(repository, blob)
+        _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
+
+    async def _verify(self, repository: Repository, blob: Descriptor) -> None:
         if not await self._upstream.has_blob(repository, blob):
             await self._transfers.forget(repository, blob.digest)
             raise UpstreamError(f"accepted {blob.digest} but does not have it", transient=True)
-        _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
 
     async def _resumed(self, repository: Repository, blob: Descriptor) -> Transfer | None:
         """Where an upload of this blob goes on that broke off earlier; None to begin anew."""
@@ -133,15 +141,17 @@ class Carrier:
         try:
             found = await self._upstream.find_upload(repository, known)
         except UpstreamError:
-            if self._doubts.grow(known.location):
-                return None
-            raise
+            self._doubts.grow(known.location)
+            if not self._doubts.are_enough(known.location):
+                raise
+            found = None
         self._doubts.end(known.location)
         return found
 
-    async def _begun(self, repository: Repository, blob: Descriptor) -> Transfer | None:
-        """A new upload; None when the upstream had the blob elsewhere and mounted it."""
-        source = await self._transfers.elsewhere(repository, blob.digest)
+    async def _begun(
+        self, repository: Repository, blob: Descriptor, source: Repository | None = None
+    ) -> Transfer | None:
+        """A new upload; None when the upstream mounted the blob from `source` instead."""
         try:
             transfer = await self._upstream.begin_upload(repository, blob.digest, source)
         except UpstreamError as error:
@@ -167,8 +177,6 @@ class Carrier:
     async def _paced(self, blob: Descriptor, offset: int, reached: Reached) -> AsyncIterator[bytes]:
         """The bytes from `offset`, no faster than they may go."""
         reached(offset)
-        if offset == blob.size:
-            return
         async for data in self._content.read(blob.digest, offset):
             async for piece in self._throttle.let_through(data):
                 yield piece
@@ -198,14 +206,18 @@ class _Doubts:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def grow(self, question: str) -> bool:
-        """It failed once more; whether that is enough, in which case the count begins anew."""
+    def grow(self, question: str) -> None:
+        """It failed once more."""
         self._counts[question] += 1
-        if self._counts[question] < _QUESTIONS:
-            return False
-        self.end(question)
-        return True
+
+    def are_enough(self, question: str) -> bool:
+        """Whether it failed so often that it is to be done without an answer."""
+        return self._counts[question] >= _QUESTIONS
 
     def end(self, question: str) -> None:
-        """It was answered."""
+        """It was answered, or is of no interest any more."""
         self._counts.pop(question, None)
+
+
+def _asked(repository: Repository, blob: Descriptor) -> str:
+    return f"{repository}@{blob.digest}"

@@ -14,6 +14,7 @@ from mirror.oci.names import Repository
 
 _log = structlog.get_logger(__name__)
 
+_Document = dict[str, object]
 _Entry = dict[str, object]
 
 
@@ -46,21 +47,22 @@ class FallbackTags:
             return
         tag = manifest.subject.digest.replace(":", "-", 1)
         async with self._locks.alone(f"{repository}:{tag}"):
-            listed = await _read(upstream, repository, tag)
+            document, listed = await _read(upstream, repository, tag)
             wanted = [entry for entry in listed if entry.get("digest") != manifest.digest] + entries
             if {str(entry.get("digest")) for entry in wanted} == {str(entry.get("digest")) for entry in listed}:
                 return
-            document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": wanted}
-            await upstream.put_manifest(repository, tag, OCI_INDEX, msgspec.json.encode(document))
+            raw = msgspec.json.encode(document | {"mediaType": OCI_INDEX, "manifests": wanted})
+            await upstream.put_manifest(repository, tag, OCI_INDEX, raw)
         _log.info("referrers.changed", manifest=manifest.digest, tag=tag)
 
 
-async def _read(upstream: Upstream, repository: Repository, tag: str) -> list[_Entry]:
-    """The entries of a list, with all that others wrote into them; none when there is no list yet."""
+async def _read(upstream: Upstream, repository: Repository, tag: str) -> tuple[_Document, list[_Entry]]:
+    """A list and its entries, with all that others wrote into both; an empty one when there is none yet."""
     raw = await upstream.get_manifest(repository, tag, OCI_INDEX)
     if raw is None:
-        return []
+        return {"schemaVersion": 2}, []
     try:
-        return msgspec.json.decode(raw, type=_List).manifests
+        document = msgspec.json.decode(raw, type=_Document)
+        return document, msgspec.convert(document, _List).manifests
     except msgspec.DecodeError as error:
         raise UpstreamError(f"the tag {tag} is no list of referrers: {error}", transient=False) from error

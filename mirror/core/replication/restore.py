@@ -9,7 +9,7 @@ from mirror.core.errors import ContentMissingError, DigestMismatchError, Upstrea
 from mirror.core.jobs import Job, Outcome, Task
 from mirror.core.ports import Content, Grants, Leases, Upstream
 from mirror.oci.manifest import parse_manifest
-from mirror.oci.names import Digest
+from mirror.oci.names import Digest, digest_of
 
 _log = structlog.get_logger(__name__)
 
@@ -76,6 +76,8 @@ class Restorer:
         raw = await self._upstreams[job.repository.registry].get_manifest(job.repository, digest, media_type)
         if raw is None:
             raise ContentMissingError(digest)
+        if digest_of(raw) != digest:
+            raise _other_bytes(digest)
         edges = {place: child.digest for place, child in parse_manifest(raw, media_type).edges().items()}
         present = {place: child for place, child in edges.items() if await self._content.size(child) is not None}
         await self._content.put(raw, digest, job.lease, present)
@@ -92,5 +94,9 @@ class Restorer:
             await ingest.close()
             await self._content.abort(ref)
             if isinstance(error, DigestMismatchError):
-                raise UpstreamError(f"the upstream serves other bytes for {digest}", transient=False) from error
+                raise _other_bytes(digest) from error
             raise
+
+
+def _other_bytes(digest: Digest) -> UpstreamError:
+    return UpstreamError(f"the upstream serves other bytes for {digest}", transient=False)

@@ -1,16 +1,28 @@
-"""What the rules work with here: a real journal, a real containerd for leases, and a clock that tests move."""
+"""What the rules work with here: a real journal, containerd and upstream, and a clock that tests move."""
 
-from collections.abc import AsyncIterator
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from mirror.core.ports import Jobs
+from mirror.core.ports import Content, Grants, Jobs, Leases, Transfers
 from mirror.core.progress import Board
 from mirror.core.signal import Signal
 from mirror.journal.db import Database
+from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
+from mirror.journal.transfers import TransfersTable
+from mirror.oci.names import Repository
+from mirror.upstream.client import RegistryClient
+from tests.contract.rules.way import Way
+from tests.contract.upstreams import transport_to
+from tests.rig.proxy import Proxy
+from tests.rig.registry import Registry
+from tests.rig.resumable import UPLOAD, Resumable
+from tests.rig.wire import Wire
 from tests.unit.clock import ManualClock
 
 
@@ -30,6 +42,61 @@ def board() -> Board:
 
 
 @pytest_asyncio.fixture
-async def jobs(tmp_path: Path) -> AsyncIterator[Jobs]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with Database(tmp_path / "journal.db") as database:
-        yield JobsTable(database)
+        yield database
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    return JobsTable(database)
+
+
+@pytest.fixture
+def grants(database: Database) -> Grants:
+    return GrantsTable(database)
+
+
+@pytest.fixture
+def transfers(database: Database) -> Transfers:
+    return TransfersTable(database)
+
+
+@pytest.fixture(scope="module")
+def registry(scratch: Path) -> Iterator[Registry]:
+    """An upstream for all tests of a file: each has a repository and blobs of its own."""
+    with Registry(Path(tempfile.mkdtemp(dir=scratch))) as registry:
+        yield registry
+
+
+@pytest.fixture
+def proxy(registry: Registry) -> Iterator[Proxy]:
+    """The way to it, on which what a broken upload brought is kept."""
+    with Proxy(registry.host) as keeping, Proxy(keeping.host) as proxy:
+        keeping.arm(Resumable(Wire(registry.url)), path=UPLOAD, times=None)
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def upstream(proxy: Proxy) -> AsyncIterator[RegistryClient]:
+    async with transport_to(proxy.url) as transport:
+        yield RegistryClient(transport)
+
+
+@pytest.fixture
+def way(  # noqa: PLR0913, PLR0917 - all the parts there are
+    content: Content,
+    leases: Leases,
+    lease: str,
+    grants: Grants,
+    jobs: Jobs,
+    transfers: Transfers,
+    clock: ManualClock,
+    board: Board,
+    upstream: RegistryClient,
+    proxy: Proxy,
+    registry: Registry,
+) -> Way:
+    """The way upstream, for a repository of this test alone."""
+    repository = Repository("registry.example.com", f"team/{secrets.token_hex(8)}")
+    return Way(content, leases, lease, grants, jobs, transfers, clock, board, upstream, proxy, registry, repository)

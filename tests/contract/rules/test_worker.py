@@ -13,13 +13,15 @@ from mirror.core.jobs import Backoff, Job, Kind, NewJob, Outcome, State, Task
 from mirror.core.ports import Jobs, Leases
 from mirror.core.publish import JOB_LEASES
 from mirror.core.signal import Signal
-from mirror.core.worker import Worker
+from mirror.core.worker import UpstreamLimits, Worker
+from mirror.oci.names import Repository
 from tests.contract.pushes import REPOSITORY, push
 from tests.unit.chance import Most
 from tests.unit.clock import EPOCH, ManualClock
 
 BACKOFF = Backoff(first=8.0, longest=64.0)
 DONE = Outcome(State.DONE)
+ELSEWHERE = Repository("other.example.com", "team/app")
 Attempt = Callable[[Task], Awaitable[Outcome]]
 
 
@@ -42,7 +44,9 @@ class Rig:
         return job
 
     @asynccontextmanager
-    async def working(self, attempt: Attempt, *, at_once: int = 4) -> AsyncIterator[None]:
+    async def working(
+        self, attempt: Attempt, *, at_once: int = 4, upstreams: UpstreamLimits | None = None
+    ) -> AsyncIterator[None]:
         """A worker that replicates, for the length of the body."""
         worker = Worker(
             Kind.REPLICATE,
@@ -53,6 +57,7 @@ class Rig:
             random=Most(),
             backoff=BACKOFF,
             at_once=at_once,
+            upstreams=upstreams,
             in_flight=lambda: frozenset(self.in_flight),
             changed=self.changed,
         )
@@ -280,3 +285,45 @@ async def test_being_stopped_leaves_the_task_as_it_was(rig: Rig) -> None:
     async with rig.working(gate.attempt):
         await gate.until_inside(job)
     assert (await rig.until(job, State.RUNNING)).reason == ""
+
+
+async def test_no_more_for_one_upstream_than_allowed(rig: Rig) -> None:
+    """Its next task waits for a place there, while there is one for the tasks of another."""
+    gate = Gate()
+    first, second = [await rig.push(push(tag)) for tag in ("a", "b")]
+    other = await rig.push(push(repository=ELSEWHERE))
+    async with rig.working(gate.attempt, upstreams=UpstreamLimits(1, frozenset)):
+        await gate.until_inside(first, other)
+        await rig.clock.until_asleep(math.inf)
+        assert gate.inside == [first.id, other.id]
+        gate.let_one_through()
+        await gate.until_inside(other, second)
+
+
+async def test_an_upstream_that_is_away(rig: Rig) -> None:
+    """Its tasks are not even claimed, and nobody waits for their time; once it is back a signal is enough."""
+    gate, away = Gate(), {REPOSITORY.registry}
+    waiting, other = await rig.push(), await rig.push(push(repository=ELSEWHERE))
+    async with rig.working(gate.attempt, upstreams=UpstreamLimits(4, lambda: frozenset(away))):
+        await gate.until_inside(other)
+        await rig.clock.until_asleep(math.inf)
+        assert gate.inside == [other.id]
+        away.clear()
+        rig.changed.fire()
+        await gate.until_inside(other, waiting)
+
+
+async def test_the_newest_first(rig: Rig) -> None:
+    """Where that is wanted; every fourth time it is the oldest, so that none waits for ever."""
+    pushed = [(await rig.push(push(tag))).id for tag in "abcdefgh"]
+    done: list[int] = []
+
+    async def attempt(task: Task) -> Outcome:
+        done.append(task.job.id)
+        return DONE
+
+    async with rig.working(attempt, at_once=1, upstreams=UpstreamLimits(1, frozenset, newest_first=True)):
+        while len(done) < len(pushed):
+            await rig.clock.until_asleep(math.inf)
+    a, b, c, d, e, f, g, h = pushed
+    assert done == [h, g, f, a, e, d, c, b]
