@@ -44,8 +44,9 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## the daemon's memory under a large push
+bench: install ## memory under a large push; replication beside skopeo copy
 	$(as_root) $(bin)/python -m bench.memory
+	$(as_root) $(bin)/python -m bench.replication
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+import psutil
+
 from tests.rig.until import until
 
 _TAIL = 30
@@ -107,6 +109,11 @@ class Process(ABC):
         """The most resident memory it has had since it started, in bytes."""
         status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
         return int(status["VmHWM"].removesuffix("kB")) * 1024
+
+    def processor_time(self) -> float:
+        """The seconds of processor time that it has had since it started."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
 
     def log_tail(self) -> str:
         """The last lines of its log, for people."""
