@@ -70,6 +70,23 @@ class TestMount:
         assert await upstream.begin_upload(REPOSITORY, BLOB.digest) == Transfer(f"{server.url}up/1", 0)
         assert [dict(url.query) for _, url, _, _ in server.seen] == [{}]
 
+    async def test_it_needs_to_read_there(self, server: Scripted, stranger: Scripted, upstream: Upstream) -> None:
+        """The token for it is good for both repositories, and for the other no more than it takes."""
+
+        async def ask_for_a_token(request: web.Request) -> web.StreamResponse:
+            if request.headers["Authorization"] == "Bearer t":
+                return web.Response(status=201)
+            return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="{stranger.url}token"'})
+
+        server.answer = ask_for_a_token
+        stranger.always(200, body='{"token": "t"}')
+        assert await upstream.begin_upload(REPOSITORY, BLOB.digest, OTHER) is None
+        ((_, url, _, _),) = stranger.seen
+        assert set(url.query.getall("scope")) == {
+            f"repository:{REPOSITORY.path}:pull,push",
+            f"repository:{OTHER.path}:pull",
+        }
+
     async def test_it_is_refused(self, server: Scripted, upstream: Upstream) -> None:
         """For good, with the upstream's code, so that whoever asked can do without."""
         server.always(404, body='{"errors": [{"code": "NAME_UNKNOWN"}]}')

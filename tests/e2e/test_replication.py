@@ -274,7 +274,7 @@ class TestReferrers:
         ]
         assert line.registry.manifest(repository, referrer) is None
         assert line.daemon.cli("jobs", "retry", str(parked["job"])).returncode == 0
-        line.arrive(repository, referrer)
+        until(lambda: self.listed(line, repository, digest_of(subject)), "it is listed")
         order = [request.path.rpartition("/")[2] for request in line.proxy.seen("PUT", f"{repository}/manifests/")]
         assert order[-3:] == ["v1", referrer, digest_of(subject).replace(":", "-")]
 

@@ -88,7 +88,6 @@ class Restorer:
         try:
             async for data in self._upstreams[job.repository.registry].read_blob(job.repository, digest):
                 await ingest.write(data)
-            await ingest.flush()
             await ingest.commit(digest)
         except BaseException as error:
             await ingest.close()

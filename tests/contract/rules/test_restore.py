@@ -17,7 +17,7 @@ from mirror.core.unpack import Unpacker
 from mirror.oci.manifest import Descriptor, Platform, parse_manifest
 from mirror.oci.names import Digest, digest_of
 from tests.contract.rules.way import UPLOAD, Way, image
-from tests.contract.store import fresh, held, load, unpacked
+from tests.contract.store import fresh, held, load, store, unpacked
 from tests.rig.containerd import Containerd
 from tests.rig.faults import CutAnswer, Reply
 from tests.rig.images import ARCHITECTURE, File, Layer, build_image
@@ -81,6 +81,23 @@ class TestRestore:
         with pytest.raises(ContentMissingError):
             await way.restorer().around(attempt)(await way.push(image(blob)))
         assert len(tries) == 2
+
+    async def test_others_brought_it_back(self, way: Way, channel: Channel) -> None:
+        """What is there again by then is held for this job too, before anybody can collect it."""
+        task = await way.push(image(await way.blob()))
+        lease = f"{way.lease}/other"
+        await way.leases.create(lease)
+        digest = await store(way.content, fresh()[0], lease)
+        ends: list[Outcome | Exception] = [ContentMissingError(digest), DONE]
+
+        async def attempt(_: object) -> Outcome:
+            end = ends.pop(0)
+            if isinstance(end, Exception):
+                raise end
+            return end
+
+        assert await way.restorer().around(attempt)(task) == DONE
+        assert ("content", digest) in await held(channel, way.lease)
 
     @pytest.mark.parametrize("what", ["blob", "manifest"])
     async def test_other_bytes(self, way: Way, containerd: Containerd, what: str) -> None:
