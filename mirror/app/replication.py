@@ -29,7 +29,7 @@ class Replication:
         rates = {name: upstream.rate or None for name, upstream in settings.upstreams.items()}
         self.limits = Limits(rooms.clock, settings.replication.rate or None, rates)
         carriers = {name: self._carrier(name) for name in settings.upstreams}
-        fallback = FallbackTags()
+        fallback = FallbackTags(rooms.grants)
         self.head_start = HeadStart(carriers, rooms.clock)
         self.restorer = Restorer(
             content=rooms.content,

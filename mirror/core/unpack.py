@@ -48,14 +48,14 @@ class Unpacker:
         return Outcome(State.DONE)
 
     async def _runnable(self, repository: Repository, manifest: Manifest) -> list[Manifest]:
-        """The images in a manifest: itself, or those of an index that are here and say they fit this machine."""
+        """The images in a manifest: itself, or those of an index that were pushed here and say that they fit."""
         if manifest.is_runnable:
             return [manifest]
         found: list[Manifest] = []
         for child in manifest.manifests:
             media_type = await self._grants.media_type(repository, child.digest)
             fits = child.platform is None or self._fits(child.platform)
-            if media_type is not None and fits and await self._content.size(child.digest) is not None:
+            if media_type is not None and fits:
                 raw = await read_whole(self._content, child.digest, MAX_MANIFEST)
                 found += await self._runnable(repository, parse_manifest(raw, media_type))
         return found

@@ -123,7 +123,7 @@ class RegistryClient:
             async with self._transport.request("GET", url, headers=headers, scopes=_scopes(repository)) as answer:
                 return answer.status != HTTPStatus.NOT_FOUND and answer.content_type == OCI_INDEX
         except UpstreamError as error:
-            if error.transient:
+            if error.transient and error.status != HTTPStatus.NOT_IMPLEMENTED:
                 raise
             return False
 

@@ -14,7 +14,7 @@ from tests.rig.until import until
 from tests.rig.wire import Wire
 
 JSON = {"Content-Type": "application/json"}
-IMPATIENT = {"replication": {"stall": 1.0}}
+IMPATIENT = {"replication": {"stall": 3.0}}
 
 
 @pytest.fixture
@@ -48,8 +48,12 @@ def test_reset_again_and_again(way: Way) -> None:
     assert sum(way.sent()) == len(LAYER)
 
 
+@pytest.mark.parametrize("settings", [IMPATIENT])
 def test_killed_in_the_middle_of_a_blob(way: Way) -> None:
-    """A daemon that is killed asks the upstream after its restart how far it came, and goes on from there."""
+    """A daemon that is killed asks the upstream after its restart how far it came, and goes on from there.
+
+    The kernel still sends what the dead daemon had written, for as long as it was told that a stall may take.
+    """
     way.proxy.arm(Stall(HALF), "PUT|PATCH", UPLOAD)
     raw = way.push()
     until(lambda: HALF in way.sent(), "half of the blob is sent")

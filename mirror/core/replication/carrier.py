@@ -1,23 +1,20 @@
 """Bringing blobs to one upstream: asked for first, then mounted from where it lies there already, then sent."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 
 from mirror.core.concurrency import Locks
-from mirror.core.errors import ContentMissingError, UpstreamError
+from mirror.core.errors import ContentMissingError, JournalUnavailableError, UpstreamError
 from mirror.core.ports import Clock, Content, Transfer, Transfers, Upstream
+from mirror.core.replication.doubts import Doubts
 from mirror.core.replication.pace import Throttle
 from mirror.core.replication.turns import SMALL, Turns, Wish
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Repository
 
 _log = structlog.get_logger(__name__)
-
-_QUESTIONS = 3
-"""How often one thing is asked of an upstream that fails at it, before its answer is done without."""
 
 Reached = Callable[[int], None]
 """Told how many bytes of a blob are upstream by now."""
@@ -47,7 +44,7 @@ class Carrier:
         self._throttle = throttle
         self._locks = Locks()
         self._listeners: dict[str, list[Reached]] = {}
-        self._doubts = _Doubts()
+        self._doubts = Doubts()
 
     async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
         """See a blob upstream.
@@ -86,7 +83,7 @@ class Carrier:
             async with self._turns.turn(wish):
                 await self._transfer(repository, blob, reached)
         self._doubts.end(_asked(repository, blob))
-        await self._transfers.saw(repository, blob.digest, self._clock.now())
+        await _noted(self._transfers.saw(repository, blob.digest, self._clock.now()))
 
     async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
         """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.
@@ -120,7 +117,7 @@ class Carrier:
 
     async def _verify(self, repository: Repository, blob: Descriptor) -> None:
         if not await self._upstream.has_blob(repository, blob):
-            await self._transfers.forget(repository, blob.digest)
+            await _noted(self._transfers.forget(repository, blob.digest))
             raise UpstreamError(f"accepted {blob.digest} but does not have it", transient=True)
 
     async def _resumed(self, repository: Repository, blob: Descriptor) -> Transfer | None:
@@ -130,9 +127,9 @@ class Carrier:
             return None
         found = await self._found(repository, known)
         if found is None or not 0 < found.offset <= blob.size:
-            await self._transfers.forget(repository, blob.digest)
+            await _noted(self._transfers.forget(repository, blob.digest))
             return None
-        await self._transfers.note(repository, blob.digest, found, self._clock.now())
+        await _noted(self._transfers.note(repository, blob.digest, found, self._clock.now()))
         _log.info("blob.resumed", blob=blob.digest, offset=found.offset, size=blob.size)
         return found
 
@@ -159,7 +156,7 @@ class Carrier:
                 raise
             transfer = await self._upstream.begin_upload(repository, blob.digest)  # we may not mount from there
         if transfer and blob.size > SMALL:
-            await self._transfers.note(repository, blob.digest, transfer, self._clock.now())
+            await _noted(self._transfers.note(repository, blob.digest, transfer, self._clock.now()))
         return transfer
 
     async def _send(self, repository: Repository, blob: Descriptor, transfer: Transfer, reached: Reached) -> None:
@@ -192,7 +189,7 @@ class Carrier:
             UpstreamError: what the upstream had of it could not be gone on from; the next attempt begins anew.
         """
         if not error.transient and transfer.offset:
-            await self._transfers.forget(repository, blob.digest)
+            await _noted(self._transfers.forget(repository, blob.digest))
             raise UpstreamError(str(error), transient=True) from error
         if not error.transient or error.retry_after is not None or blob.size <= SMALL:
             return None
@@ -200,24 +197,11 @@ class Carrier:
         return further if further and further.offset > transfer.offset else None
 
 
-class _Doubts:
-    """Questions that an upstream failed to answer, and how often."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def grow(self, question: str) -> None:
-        """It failed once more."""
-        self._counts[question] += 1
-
-    def are_enough(self, question: str) -> bool:
-        """Whether it failed so often that it is to be done without an answer."""
-        return self._counts[question] >= _QUESTIONS
-
-    def end(self, question: str) -> None:
-        """It was answered, or is of no interest any more."""
-        self._counts.pop(question, None)
-
-
 def _asked(repository: Repository, blob: Descriptor) -> str:
     return f"{repository}@{blob.digest}"
+
+
+async def _noted(note: Awaitable[None]) -> None:
+    """Notes save work later on; that one cannot be written now is no reason to stop working."""
+    with suppress(JournalUnavailableError):
+        await note

@@ -12,6 +12,7 @@ from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.fallback import FallbackTags
+from mirror.core.replication.putting import put_manifest
 from mirror.core.replication.turns import Wish
 from mirror.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from mirror.oci.names import Digest, Repository
@@ -127,7 +128,7 @@ class Replicator:
         if await _is_there(upstream, repository, manifest):
             _log.info("manifest.found", manifest=manifest.digest)
         else:
-            await _put(upstream, repository, manifest.digest, manifest)
+            await put_manifest(upstream, repository, manifest.digest, manifest.media_type, manifest.raw)
             _log.info("manifest.sent", manifest=manifest.digest)
         await self._fallback.add(upstream, repository, manifest)
 
@@ -137,7 +138,7 @@ class Replicator:
             return Outcome(State.DONE)
         if await self._jobs.superseded(job):
             return Outcome(State.DONE, "by digest only: the tag has moved on")
-        await _put(upstream, job.repository, job.reference.tag, manifest)
+        await put_manifest(upstream, job.repository, job.reference.tag, manifest.media_type, manifest.raw)
         _log.info("tag.sent", tag=job.reference.tag)
         return Outcome(State.DONE)
 
@@ -150,22 +151,6 @@ async def _is_there(upstream: Upstream, repository: Repository, manifest: Manife
         if error.is_failing:
             return False
         raise
-
-
-async def _put(upstream: Upstream, repository: Repository, reference: str, manifest: Manifest) -> None:
-    """Put a manifest, and believe that it is there only when the same bytes come back.
-
-    Our digest is that of the very bytes. An upstream that says otherwise cannot read a blob of it just now, as
-    distribution does while another upload of that blob ends.
-    """
-    try:
-        await upstream.put_manifest(repository, reference, manifest.media_type, manifest.raw)
-    except UpstreamError as error:
-        if error.code == "DIGEST_INVALID":
-            raise UpstreamError(str(error), transient=True, status=error.status, code=error.code) from error
-        raise
-    if await upstream.get_manifest(repository, reference, manifest.media_type) != manifest.raw:
-        raise UpstreamError(f"accepted manifest {reference} but does not have it", transient=True)
 
 
 def find_upstream(upstreams: Mapping[str, Upstream], job: Job) -> Upstream:

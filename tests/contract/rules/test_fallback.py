@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mirror.core.errors import UpstreamError
 from mirror.core.replication.fallback import FallbackTags
 from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from mirror.oci.names import digest_of
+from tests.contract.pushes import push
 from tests.contract.rules.way import Way, descriptor, image, parsed, pointer
 from tests.rig.faults import Reply
 
@@ -67,7 +69,7 @@ async def test_how_it_is_listed(way: Way, subject: Subject) -> None:
     """With its type and annotations, which is what a client looks for; without a type it has that of its config."""
     typed = await subject.referrer(artifactType="application/vnd.example.scan", annotations=ANNOTATIONS)
     plain = await subject.referrer()
-    tags = FallbackTags()
+    tags = FallbackTags(way.grants)
     for manifest in (typed, plain):
         await tags.add(way.upstream, way.repository, manifest)
     first, second = subject.listed()["manifests"]
@@ -86,9 +88,9 @@ async def test_again_is_no_change(way: Way, subject: Subject) -> None:
     """A list that says it all is not written again."""
     manifest = await subject.referrer()
     for _ in range(2):
-        await FallbackTags().add(way.upstream, way.repository, manifest)
+        await FallbackTags(way.grants).add(way.upstream, way.repository, manifest)
     assert subject.puts() == 1
-    await FallbackTags().remove(way.upstream, way.repository, await subject.referrer())
+    await FallbackTags(way.grants).remove(way.upstream, way.repository, await subject.referrer())
     assert subject.puts() == 1
 
 
@@ -98,17 +100,17 @@ async def test_what_others_wrote(way: Way, subject: Subject) -> None:
     entry = pointer(theirs.descriptor) | {"x-example": {"deep": [1, None]}, "urls": ["https://example.com/"]}
     before = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry], "annotations": {"by": "them"}}
     await subject.put(before | {"x-example": [True]})
-    await FallbackTags().add(way.upstream, way.repository, ours)
+    await FallbackTags(way.grants).add(way.upstream, way.repository, ours)
     after = subject.listed()
     assert [after["manifests"][0], after["manifests"][1]["digest"]] == [entry, ours.digest]
-    await FallbackTags().remove(way.upstream, way.repository, ours)
+    await FallbackTags(way.grants).remove(way.upstream, way.repository, ours)
     assert subject.listed() == before | {"x-example": [True]}
 
 
 async def test_many_at_once(way: Way, subject: Subject) -> None:
     """No entry is lost where jobs end side by side."""
     manifests = [await subject.referrer() for _ in range(5)]
-    tags = FallbackTags()
+    tags = FallbackTags(way.grants)
     async with asyncio.TaskGroup() as group:
         for manifest in manifests:
             group.create_task(tags.add(way.upstream, way.repository, manifest))
@@ -118,8 +120,8 @@ async def test_many_at_once(way: Way, subject: Subject) -> None:
 async def test_the_last_one_goes(way: Way, subject: Subject) -> None:
     """An empty list is a list."""
     manifest = await subject.referrer()
-    await FallbackTags().add(way.upstream, way.repository, manifest)
-    await FallbackTags().remove(way.upstream, way.repository, manifest)
+    await FallbackTags(way.grants).add(way.upstream, way.repository, manifest)
+    await FallbackTags(way.grants).remove(way.upstream, way.repository, manifest)
     assert subject.listed()["manifests"] == []
 
 
@@ -127,14 +129,14 @@ async def test_an_upstream_that_lists_by_itself(way: Way, subject: Subject) -> N
     """It needs no list kept."""
     manifest = await subject.referrer()
     way.proxy.arm(Reply(200, {"Content-Type": OCI_INDEX}, b"{}"), "GET", f"/referrers/{digest_of(subject.raw)}$")
-    await FallbackTags().add(way.upstream, way.repository, manifest)
+    await FallbackTags(way.grants).add(way.upstream, way.repository, manifest)
     assert subject.puts() == 0
 
 
 async def test_what_refers_to_nothing(way: Way, subject: Subject) -> None:
     """Nobody is asked."""
     before = len(way.proxy.requests)
-    await FallbackTags().add(way.upstream, way.repository, parsed(subject.raw))
+    await FallbackTags(way.grants).add(way.upstream, way.repository, parsed(subject.raw))
     assert len(way.proxy.requests) == before
 
 
@@ -144,6 +146,33 @@ async def test_a_tag_that_is_no_list(way: Way, subject: Subject, raw: bytes) -> 
     manifest = await subject.referrer()
     way.proxy.arm(Reply(200, {"Content-Type": OCI_INDEX}, raw), "GET", f"/manifests/{subject.tag}$")
     with pytest.raises(UpstreamError, match="no list of referrers") as refusal:
-        await FallbackTags().add(way.upstream, way.repository, manifest)
+        await FallbackTags(way.grants).add(way.upstream, way.repository, manifest)
     assert not refusal.value.transient
     assert subject.puts() == 0
+
+
+async def test_a_list_that_cannot_be_read(way: Way, subject: Subject) -> None:
+    """An upstream that fails at the tag, as one does that was killed while it wrote it, gets what we know of."""
+    earlier, ours, waiting = [await subject.referrer() for _ in range(3)]
+    tags = FallbackTags(way.grants)
+    await tags.add(way.upstream, way.repository, earlier)
+    for manifest in (earlier, ours, waiting):
+        await way.jobs.enqueue(
+            replace(push(None, repository=way.repository), subject=digest_of(subject.raw), referrer=manifest.referrer)
+        )
+    await way.upstream.delete_manifest(way.repository, waiting.digest)
+    way.proxy.arm(Reply(500), "GET", f"/manifests/{subject.tag}$", times=3)
+    for _ in range(2):
+        with pytest.raises(UpstreamError, match="500"):
+            await tags.add(way.upstream, way.repository, ours)
+    await tags.add(way.upstream, way.repository, ours)
+    assert {entry["digest"] for entry in subject.listed()["manifests"]} == {earlier.digest, ours.digest}
+
+
+async def test_a_list_that_is_only_said_to_be_there(way: Way, subject: Subject) -> None:
+    """It is read back: a 201 is not believed."""
+    manifest = await subject.referrer()
+    way.proxy.arm(Reply(201), "PUT", f"/manifests/{subject.tag}$")
+    with pytest.raises(UpstreamError, match="does not have it") as refusal:
+        await FallbackTags(way.grants).add(way.upstream, way.repository, manifest)
+    assert refusal.value.transient

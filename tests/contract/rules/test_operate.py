@@ -5,7 +5,7 @@ import pytest
 from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator, Verdict
-from mirror.core.ports import Jobs, Leases
+from mirror.core.ports import Grants, Jobs, Leases
 from mirror.core.publish import JOB_LEASES
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.retract import Retractor
@@ -97,12 +97,13 @@ async def test_a_delete_is_given_up(operator: Operator, jobs: Jobs) -> None:
     assert await operator.cancel([delete.id]) == [Verdict(delete.id, (Kind.DELETE,))]
 
 
-async def test_a_late_delete_takes_nothing_away(operator: Operator, jobs: Jobs, leases: Leases) -> None:
+async def test_a_late_delete_takes_nothing_away(operator: Operator, jobs: Jobs, grants: Grants, leases: Leases) -> None:
     """A parked delete that is retried after its tag was pushed again is skipped: that push is upstream, and stays."""
     pushed = push()
     delete = await jobs.enqueue_delete(NewDelete(REPOSITORY, pushed.reference, pushed.digest, pushed.media_type, EPOCH))
     await jobs.settle(await claim(jobs, Kind.DELETE), PARKED)
     await acknowledge(jobs, leases, pushed, replicate=DONE, unpack=DONE)
     await operator.retry([delete.id])
-    outcome = await Retractor(jobs=jobs, upstreams={}, fallback=FallbackTags()).attempt(await claim(jobs, Kind.DELETE))
+    retractor = Retractor(jobs=jobs, upstreams={}, fallback=FallbackTags(grants))
+    outcome = await retractor.attempt(await claim(jobs, Kind.DELETE))
     assert outcome == Outcome(State.SKIPPED, "pushed again since")

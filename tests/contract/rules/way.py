@@ -71,7 +71,7 @@ class Way:
             jobs=self.jobs,
             upstreams=ours,
             carriers={name: self.carrier() for name in ours},
-            fallback=FallbackTags(),
+            fallback=FallbackTags(self.grants),
             board=self.board,
         )
 
