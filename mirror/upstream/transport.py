@@ -1,7 +1,6 @@
 """One connection pool per upstream: requests, what they show of our credentials, and how long they may take."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -43,7 +42,7 @@ class _Request:
     method: str
     url: URL
     headers: Mapping[str, str]
-    body: bytes | AsyncIterator[bytes] | None
+    body: bytes | Body | None
     scopes: Sequence[str]
     patience: float
 
@@ -76,7 +75,7 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True, socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
             auto_decompress=False,
             requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
@@ -87,15 +86,6 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
-
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket that the kernel ends when its other side takes nothing for too long: see tcp(7).
-
-        Closing it would not: it would wait for what was written to it before, and keep the upload at the upstream busy.
-        """
-        made = socket.socket(*address[:3])
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
-        return made
 
     def url(self, path: str) -> URL:
         """An address of the upstream."""
@@ -127,7 +117,7 @@ class Transport:
         url: URL,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | AsyncIterator[bytes] | None = None,
+        body: bytes | None = None,
         scopes: Sequence[str] = (),
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
@@ -194,7 +184,7 @@ class Transport:
             return False
         if not self._authorization.may_cure(access, answer.headers.getall("WWW-Authenticate", [])):
             return False
-        if isinstance(request.body, AsyncIterator):
+        if isinstance(request.body, Body):
             reason = f"{request.method} {shown(request.url)}: 401 that a new token may cure"
             raise UpstreamError(reason, transient=True)
         return True
@@ -248,13 +238,15 @@ class Transport:
             try:
                 async with asyncio.timeout(self._stall) as timeout:
                     body = Body(data, Watchdog(timeout, self._stall, answer_within))
-                    await self._send(_Request("PUT", url, framing, body.read(), scopes, answer_within), body)
+                    await self._send(_Request("PUT", url, framing, body, scopes, answer_within), body)
             except TimeoutError as error:
+                body.abort()
                 raise no_answer("PUT", url, TimeoutError("stalled")) from error
 
     async def _send(self, request: _Request, body: Body) -> None:
         try:
             async with self._exchange(request) as answer:
+                body.answered()
                 await require(answer)
         except UpstreamError as error:
             if body.error is not None:

@@ -180,7 +180,7 @@ class TestTransfers:
         begun = await RegistryClient(transport).begin_upload(repository, digest_of(data))
         assert begun is not None
         url, headers = URL(begun.location, encoded=True), {"Content-Type": "application/octet-stream"}
-        async with transport.request("PATCH", url, headers=headers, body=pieces(data)) as answer:
+        async with transport.request("PATCH", url, headers=headers, body=data) as answer:
             return Transfer(answer.headers["Location"], 0)
 
     @pytest.mark.parametrize("sent", [2, MIB, 3 * MIB])
