@@ -179,9 +179,12 @@ class TestTransfers:
         """An upload that has these bytes."""
         begun = await RegistryClient(transport).begin_upload(repository, digest_of(data))
         assert begun is not None
-        url, headers = URL(begun.location, encoded=True), {"Content-Type": "application/octet-stream"}
-        async with transport.request("PATCH", url, headers=headers, body=data) as answer:
-            return Transfer(answer.headers["Location"], 0)
+        location, headers = begun.location, {"Content-Type": "application/octet-stream"}
+        async for piece in pieces(data):
+            url = URL(location, encoded=True)
+            async with transport.request("PATCH", url, headers=headers, body=piece) as answer:
+                location = answer.headers["Location"]
+        return Transfer(location, 0)
 
     @pytest.mark.parametrize("sent", [2, MIB, 3 * MIB])
     async def test_one_that_goes_on(
