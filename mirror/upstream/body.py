@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
@@ -46,7 +47,9 @@ class Body(AsyncIterablePayload):
     """
 
     def __init__(self, data: AsyncIterator[bytes], watchdog: Watchdog) -> None:
-        super().__init__(self._watched(data))
+        self._data = data
+        self._pieces = self._watched(data)
+        super().__init__(self._pieces)
         self.error: Exception | None = None
         self._watchdog = watchdog
         self._connection: asyncio.Transport | None = None
@@ -61,6 +64,13 @@ class Body(AsyncIterablePayload):
     def answered(self) -> None:
         """The upstream has it all."""
         self._on_close(_FLUSH)
+
+    async def discard(self) -> None:
+        """Let go of the data; aiohttp would keep it for as long as it remembers the request."""
+        for source in (self._pieces, self._data):
+            if isinstance(source, AsyncGenerator):
+                with suppress(RuntimeError):  # it is being read: the reader is being cancelled, and ends it
+                    await source.aclose()
 
     def abort(self) -> None:
         """End the connection at once, whatever of it is written and not sent; only for one that is not released."""

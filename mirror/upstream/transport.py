@@ -252,6 +252,8 @@ class Transport:
             if body.error is not None:
                 raise body.error from error
             raise
+        finally:
+            await body.discard()
 
     def _is_own(self, url: URL) -> bool:
         return url.origin() == self._base.origin()
