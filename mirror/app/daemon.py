@@ -71,7 +71,7 @@ class Daemon:
         self.tasks = {
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
-            "reconcile": _reconciler(settings, rooms, self.manifest_push).run,
+            "reconcile": _reconciler(settings, rooms, self.manifest_push).watch,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,

@@ -11,6 +11,8 @@ from mirror.core.publish import JOB_LEASES
 
 _log = structlog.get_logger(__name__)
 _PROBE_EVERY = 1.0
+# A lease that could not be ended, because containerd was away just then, is an orphan until the next round.
+_MEND_EVERY = 30.0
 
 
 class Reconciler:
@@ -44,6 +46,16 @@ class Reconciler:
             except StoreUnavailableError as error:
                 _log.warning("containerd.unavailable", reason=str(error))
                 await self._clock.sleep(_PROBE_EVERY)
+
+    async def watch(self) -> None:
+        """Mend as soon as containerd answers, and then now and then, for as long as the daemon runs."""
+        await self.run()
+        while True:
+            await self._clock.sleep(_MEND_EVERY)
+            try:
+                await outlast(self._clock, self.mend)
+            except StoreUnavailableError as error:
+                _log.warning("reconcile.postponed", reason=str(error))
 
     async def mend(self) -> None:
         """End leases without a job, make leases that a job lacks.

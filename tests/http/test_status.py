@@ -45,10 +45,10 @@ def test_from_the_push_to_the_upstream(wire: Wire, image: bytes, paused: Registr
     """By tag and by digest; while the upstream does not answer it is replicating, and then replicated."""
     assert wire.push_manifest(REPOSITORY, "v1", image).status == 201
     until(lambda: status(wire, "v1")["phase"] == "replicating", "the attempt has begun")
+    until(lambda: "skipped" in str(status(wire, "v1")["unpack"]), "it turned out to be no image")
     assert status(wire, digest_of(image)) == status(wire, "v1")
     paused.resume()
     until(lambda: status(wire, "v1")["phase"] == "replicated", "it is upstream")
-    until(lambda: "skipped" in str(status(wire, "v1")["unpack"]), "it turned out to be no image")
     told = status(wire, "v1")
     assert (told["image"], told["digest"]) == (f"{UPSTREAM}/{REPOSITORY}:v1", digest_of(image))
     assert (told["attempts"], told["reason"], told["next_try"], told["bytes"]) == (0, "", None, None)

@@ -108,3 +108,17 @@ async def test_it_waits_for_containerd(rig: Rig, jobs: Jobs, leases: Leases, clo
     await running
     assert rig.probes == 3
     assert job.lease in await leases.list(JOB_LEASES)
+
+
+async def test_an_orphan_made_later(rig: Rig, leases: Leases, clock: ManualClock) -> None:
+    """A lease that could not be ended while containerd was away is ended by a later round, without a restart."""
+    watch = asyncio.create_task(rig.reconciler.watch())
+    await clock.until_asleep(30.0)
+    orphan = fresh_lease()
+    await leases.create(orphan)
+    clock.advance(30.0)
+    await clock.until_asleep(30.0)
+    assert orphan not in await leases.list(JOB_LEASES)
+    assert rig.probes == 1
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
