@@ -123,6 +123,16 @@ class TestReferrers:
         await jobs.settle(task, Outcome(State.DONE))
         assert await order(jobs) == [referrer.id]
 
+    async def test_a_subject_that_arrived_by_another_push(self, jobs: Jobs) -> None:
+        """It is there: that a push of it is parked, or another on its way, is no reason to wait."""
+        parked = await jobs.enqueue(push())
+        await settle(jobs, parked, Outcome(State.PARKED, "403"))
+        done = await jobs.enqueue(push("v2", digest=parked.digest))
+        await settle(jobs, done, Outcome(State.DONE))
+        again = await jobs.enqueue(push("v3", digest=parked.digest))
+        referrer = await self.referrer(jobs, parked.digest)
+        assert set(await order(jobs)) == {again.id, referrer.id}
+
     async def test_it_does_not_wait_for_others(self, jobs: Jobs) -> None:
         """For a manifest of another repository, one that was never pushed, or one that was pushed after it."""
         digest, later = fresh_digest(), fresh_digest()

@@ -1,6 +1,6 @@
 """Content that vanished from containerd while a job still needs it: brought back from the upstream, if it is there."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -8,12 +8,11 @@ from mirror.core.concurrency import Locks
 from mirror.core.errors import ContentMissingError, DigestMismatchError, UpstreamError
 from mirror.core.jobs import Job, Outcome, Task
 from mirror.core.ports import Content, Grants, Leases, Upstream
+from mirror.core.worker import Attempt
 from mirror.oci.manifest import parse_manifest
 from mirror.oci.names import Digest, digest_of
 
 _log = structlog.get_logger(__name__)
-
-Attempt = Callable[[Task], Awaitable[Outcome]]
 
 
 class Restorer:

@@ -64,9 +64,12 @@ AND NOT EXISTS (
     AND e.state IN ('pending', 'running') AND e.job < j.id
     AND k.registry = j.registry AND k.repository = j.repository AND (k.tag = j.tag OR k.digest = j.digest)
 )
--- A referrer waits for its subject, even for one that is parked. Only for one before it: else two could wait in a ring.
+-- A referrer waits for its subject, even for one that is parked, unless a push of it has arrived. Only for pushes before
+-- it: else two could wait in a ring.
 AND NOT EXISTS (
     SELECT 1 FROM jobs k CROSS JOIN tasks s ON s.job = k.id
     WHERE k.registry = j.registry AND k.repository = j.repository AND k.digest = j.subject AND k.id < j.id
-    AND t.kind = 'replicate' AND s.kind = 'replicate' AND s.state IN ('pending', 'running', 'parked')
+    AND t.kind = 'replicate' AND s.kind = 'replicate'
+    GROUP BY k.digest
+    HAVING sum(s.state IN ('pending', 'running', 'parked')) > 0 AND sum(s.state = 'done') = 0
 );
