@@ -261,10 +261,8 @@ class TestReferrers:
 
     def test_the_subject_first(self, line: Line, repository: str) -> None:
         """A referrer waits for a subject that is parked, and follows it when a person lets it go on."""
-        subject = line.push(repository, noise(10), tag="other")
-        line.arrive(repository, "other")
         line.proxy.arm(Reply(403), "PUT", f"{repository}/manifests/v1$")
-        assert line.wire.push_manifest(repository, "v1", subject).status == 201
+        subject = line.push(repository, noise(10), tag="v1")
         (parked,) = until(lambda: self._tasks(line, repository, "parked"), "the subject is parked")
         referrer = self.refer(line, repository, subject, "scan")
         line.push(repository, noise(10), tag="later")

@@ -44,7 +44,8 @@ def status(wire: Wire, reference: str, query: str = "") -> dict[str, object]:
 def test_from_the_push_to_the_upstream(wire: Wire, image: bytes, paused: Registry) -> None:
     """By tag and by digest; while the upstream does not answer it is replicating, and then replicated."""
     assert wire.push_manifest(REPOSITORY, "v1", image).status == 201
-    until(lambda: status(wire, "v1")["phase"] == "replicating", "the attempt has begun")
+    until(lambda: status(wire, "v1")["bytes"], "the attempt has begun, and knows how much there is to send")
+    assert status(wire, "v1")["phase"] == "replicating"
     until(lambda: "skipped" in str(status(wire, "v1")["unpack"]), "it turned out to be no image")
     assert status(wire, digest_of(image)) == status(wire, "v1")
     paused.resume()
