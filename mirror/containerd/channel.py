@@ -1,6 +1,9 @@
 """The connection: one unix socket, one namespace, one place where gRPC errors get their meaning."""
 
-from collections.abc import Iterator
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +37,11 @@ _OPTIONS = (
 )
 
 
+def begins_with(field: str, prefix: str) -> str:
+    """The filter for what has a `field` that begins with `prefix`; containerd reads the value as a string of Go."""
+    return f"{field}~={json.dumps('^' + re.escape(prefix))}"
+
+
 class SnapshotterError(Exception):
     """The configured snapshotter is not there, or containerd could not start it: a matter for the operator."""
 
@@ -64,12 +72,12 @@ class Channel:
 
     def __init__(self, socket: Path, namespace: str, *, deadline: float = 10.0) -> None:
         self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
-        self._namespace = namespace
+        self.namespace = namespace
         self._deadline = deadline
 
     def metadata(self, lease: str = "") -> grpc.aio.Metadata:
         """The headers of a call: the namespace, and the lease that shall hold what the call makes."""
-        headers = grpc.aio.Metadata(("containerd-namespace", self._namespace))
+        headers = grpc.aio.Metadata(("containerd-namespace", self.namespace))
         if lease:
             headers.add("containerd-lease", lease)
         return headers
@@ -116,6 +124,33 @@ class Channel:
         """As `call`, for a caller that reads the gRPC error itself (`grpc.aio.AioRpcError`)."""
         return await method(request, metadata=self.metadata(lease), timeout=deadline or self._deadline)
 
+    async def stream(
+        self,
+        method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Answer]",
+        request: _Request,
+        *,
+        is_endless: bool = False,
+    ) -> AsyncIterator[_Answer]:
+        """One request, many answers; closing the generator ends the call.
+
+        Each answer may take the deadline of the channel, those of an endless stream as long as they like.
+
+        Raises:
+            StoreUnavailableError: as `call`.
+        """
+        call = method(request, metadata=self.metadata())
+        answers = aiter(call)
+        try:
+            while True:
+                with store_errors():
+                    async with asyncio.timeout(None if is_endless else self._deadline):
+                        answer = await anext(answers, None)
+                if answer is None:
+                    return
+                yield answer
+        finally:
+            call.cancel()
+
     async def probe(self, snapshotter: str) -> str:
         """Make the namespace if need be, check the snapshotter, and return containerd's version.
 
@@ -132,7 +167,7 @@ class Channel:
         return version.version
 
     async def _ensure_namespace(self) -> None:
-        request = CreateNamespaceRequest(namespace=Namespace(name=self._namespace))
+        request = CreateNamespaceRequest(namespace=Namespace(name=self.namespace))
         await self.attempt(NamespacesStub(self.grpc).Create, request, unless=StatusCode.ALREADY_EXISTS)
 
     async def close(self) -> None:

@@ -3,17 +3,18 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 from typing import TypeAlias, TypeVar
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.channel import Channel, begins_with, store_errors
 from mirror.containerd.ingest import BlobIngest, Patience, WriteStream
 from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
-from mirror.core.ports import Clock
+from mirror.core.ports import Blob, Clock
 from mirror.oci.names import Digest, digest_of
 from mirror.pb import content_pb2 as pb
 from mirror.pb.content_pb2_grpc import ContentStub
@@ -43,6 +44,17 @@ class ContentStore:
         request = pb.InfoRequest(digest=digest)
         answer = await self._channel.attempt(self._stub.Info, request, unless=StatusCode.NOT_FOUND)
         return None if answer is None else answer.info.size
+
+    async def list(self) -> AsyncIterator[Blob]:
+        """See `Content.list`; closing the generator ends the call."""
+        async for answer in self._channel.stream(self._stub.List, pb.ListContentRequest()):
+            for info in answer.info:
+                yield Blob(Digest(info.digest), info.size, info.created_at.ToDatetime(UTC).timestamp())
+
+    async def delete(self, digest: Digest) -> None:
+        """See `Content.delete`."""
+        request = pb.DeleteContentRequest(digest=digest)
+        await self._channel.attempt(self._stub.Delete, request, unless=StatusCode.NOT_FOUND)
 
     async def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
         """See `Content.read`; closing the generator ends the call."""
@@ -80,6 +92,12 @@ class ContentStore:
         request = pb.StatusRequest(ref=ref)
         answer = await self._channel.attempt(self._stub.Status, request, unless=StatusCode.NOT_FOUND)
         return None if answer is None else answer.status.offset
+
+    async def ingests(self, prefix: str) -> Sequence[str]:
+        """See `Content.ingests`."""
+        request = pb.ListStatusesRequest(filters=[begins_with("ref", prefix)])
+        answer = await self._channel.call(self._stub.ListStatuses, request)
+        return [status.ref for status in answer.statuses]
 
     async def abort(self, ref: str) -> None:
         """See `Content.abort`."""

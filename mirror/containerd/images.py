@@ -1,12 +1,11 @@
 """Image records: containerd's names for content, which are our tags."""
 
-import json
-import re
+from datetime import UTC
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel
+from mirror.containerd.channel import Channel, begins_with
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Image
 from mirror.oci.manifest import Descriptor
@@ -33,8 +32,8 @@ class ImageRecords:
 
     async def list(self, prefix: str) -> list[Image]:
         """See `Images.list`."""
-        pattern = json.dumps("^" + re.escape(prefix))  # a filter's value is quoted as a string of Go
-        answer = await self._channel.call(self._stub.List, pb.ListImagesRequest(filters=[f"name~={pattern}"]))
+        request = pb.ListImagesRequest(filters=[begins_with("name", prefix)])
+        answer = await self._channel.call(self._stub.List, request)
         return [_read(image) for image in answer.images]
 
     async def delete(self, name: str) -> None:
@@ -67,4 +66,8 @@ def descriptor(ours: Descriptor) -> types_pb2.Descriptor:
 
 def _read(image: pb.Image) -> Image:
     target = image.target
-    return Image(image.name, Descriptor(Digest(target.digest), target.size, target.media_type))
+    return Image(
+        image.name,
+        Descriptor(Digest(target.digest), target.size, target.media_type),
+        image.updated_at.ToDatetime(UTC).timestamp(),
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 import grpc.aio
@@ -13,7 +13,7 @@ from mirror.containerd.content import ContentStore
 from mirror.containerd.images import descriptor
 from mirror.containerd.leases import LeaseManager
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError
-from mirror.core.ports import Extraction
+from mirror.core.ports import Extraction, Snapshot
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest
 from mirror.pb import snapshots_pb2 as pb
@@ -23,6 +23,7 @@ from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
 from mirror.pb.types_pb2 import Mount
 
 _REFERENCE = "containerd.io/snapshot.ref"
+_OURS = "registry-mirror/extract"  # a committed snapshot loses the labels that it was prepared with
 _UNCOMPRESSED = "containerd.io/uncompressed"
 _GC_REFERENCE = "containerd.io/gc.ref.snapshot."
 
@@ -62,6 +63,7 @@ class Snapshotter:
         self._deadline = deadline
         self._stub = SnapshotsStub(channel.grpc)
         self._diff = DiffStub(channel.grpc)
+        self._working_on: set[str] = set()
 
     async def hold(self, lease: str, chain_id: str) -> bool:
         """See `Snapshots.hold`; leased first and looked for then, as it may be collected at any moment in between."""
@@ -72,6 +74,7 @@ class Snapshotter:
     async def extract(self, step: Extraction, lease: str) -> None:
         """See `Snapshots.extract`; one that others make at the same time is taken over from them."""
         key = f"extract-{secrets.token_hex(8)} {step.chain_id}"
+        self._working_on.add(key)
         try:
             mounts = await self._prepare(key, step, lease)
             if mounts is not None:
@@ -80,15 +83,37 @@ class Snapshotter:
         except BaseException:
             await asyncio.shield(self._discard(key))
             raise
+        finally:
+            self._working_on.discard(key)
         await self._content.label(step.layer.digest, {_UNCOMPRESSED: step.diff_id})
 
     async def attach(self, config: Digest, chain_id: str) -> None:
         """See `Snapshots.attach`."""
         await self._content.label(config, {_GC_REFERENCE + self._name: chain_id})
 
-    async def _prepare(self, key: str, step: Extraction, lease: str) -> list[Mount] | None:
+    async def list(self) -> Sequence[Snapshot]:
+        """See `Snapshots.list`."""
+        return [Snapshot(info.name, info.parent, info.kind == pb.COMMITTED) async for info in self._infos()]
+
+    async def abandoned(self) -> Sequence[str]:
+        """See `Snapshots.abandoned`; those of other unpackers look the same, but for a label of ours."""
+        halves = [info.name async for info in self._infos() if info.kind == pb.ACTIVE and _OURS in info.labels]
+        return [key for key in halves if key not in self._working_on]
+
+    async def _infos(self) -> AsyncIterator[pb.Info]:
+        request = pb.ListSnapshotsRequest(snapshotter=self._name)
+        async for answer in self._channel.stream(self._stub.List, request):
+            for info in answer.info:
+                yield info
+
+    async def remove(self, key: str) -> None:
+        """See `Snapshots.remove`."""
+        request = pb.RemoveSnapshotRequest(snapshotter=self._name, key=key)
+        await self._channel.attempt(self._stub.Remove, request, unless=StatusCode.NOT_FOUND)
+
+    async def _prepare(self, key: str, step: Extraction, lease: str) -> Sequence[Mount] | None:
         """The mounts to unpack onto, None when the chain ID has appeared meanwhile (it is held then)."""
-        labels = {_REFERENCE: step.chain_id}
+        labels = {_REFERENCE: step.chain_id, _OURS: "unfinished"}
         request = pb.PrepareSnapshotRequest(snapshotter=self._name, key=key, parent=step.parent, labels=labels)
         answer = await self._channel.attempt(self._stub.Prepare, request, unless=StatusCode.ALREADY_EXISTS, lease=lease)
         if answer is not None:
@@ -119,9 +144,8 @@ class Snapshotter:
 
     async def _discard(self, key: str) -> None:
         """Remove a half snapshot; when containerd is away, the lease that holds it sees to that later."""
-        request = pb.RemoveSnapshotRequest(snapshotter=self._name, key=key)
         with suppress(StoreUnavailableError):
-            await self._channel.attempt(self._stub.Remove, request, unless=StatusCode.NOT_FOUND)
+            await self.remove(key)
 
 
 def _verdict(layer: Descriptor, error: grpc.aio.AioRpcError) -> Exception:

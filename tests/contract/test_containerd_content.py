@@ -362,3 +362,23 @@ async def _reopened(content: Content, ref: str, lease: str) -> Ingest:
                 return await content.ingest(ref, lease)
             except StoreUnavailableError:
                 await asyncio.sleep(0.02)
+
+
+async def test_all_there_is(content: Content, lease: str) -> None:
+    """The list has what was written, with its size and time, and nothing that is not finished or was deleted."""
+    began = SystemClock().now()
+    kept, deleted = await store(content, fresh(123)[0], lease), await store(content, fresh()[0], lease)
+    ref = fresh_ref()
+    ingest = await content.ingest(ref, lease)
+    await ingest.write(fresh()[0])
+    await ingest.close()
+    await content.delete(deleted)
+    await content.delete(deleted)
+    listed = {blob.digest: blob async for blob in content.list()}
+    assert deleted not in listed
+    assert listed[kept].size == 123
+    assert began <= listed[kept].created <= SystemClock().now()
+    assert await content.ingests(ref) == [ref]
+    assert await content.ingests(ref + "/") == []
+    await content.abort(ref)
+    assert await content.ingests(ref) == []

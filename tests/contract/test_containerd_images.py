@@ -7,6 +7,7 @@ import pytest
 
 from mirror.core.ports import Image, Images
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
+from mirror.runtime.clock import SystemClock
 from tests.contract.store import fresh
 from tests.rig.containerd import Containerd
 
@@ -28,10 +29,14 @@ async def test_no_record(images: Images, name: str) -> None:
 
 
 async def test_a_record_is_made_and_moved(containerd: Containerd, images: Images, name: str) -> None:
-    """The name points to what it was pointed to last, for us as for ctr."""
+    """The name points to what it was pointed to last, for us as for ctr, and says since when."""
+    began = SystemClock().now()
     for manifest in (target(), target()):
         await images.point(name, manifest)
-        assert await images.get(name) == Image(name, manifest)
+        image = await images.get(name)
+        assert image == Image(name, manifest, image.updated if image else 0.0)
+        assert began <= image.updated <= SystemClock().now()
+        began = image.updated
         assert containerd.images()[name] == manifest.digest
 
 
@@ -57,7 +62,9 @@ async def test_many_at_once(images: Images, name: str) -> None:
     """Of those who make the same record at the same time none fails, and one of them wins."""
     targets = [target() for _ in range(8)]
     await asyncio.gather(*(images.point(name, one) for one in targets))
-    assert await images.get(name) in [Image(name, one) for one in targets]
+    image = await images.get(name)
+    assert image
+    assert image.target in targets
 
 
 async def test_the_records_of_one_repository(images: Images) -> None:

@@ -87,3 +87,23 @@ async def test_list(leases: Leases, lease: str) -> None:
     await leases.create(f"{lease}/a")
     await leases.create(f"{lease}/b")
     assert sorted(await leases.list(f"{lease}/")) == [f"{lease}/a", f"{lease}/b"]
+
+
+async def test_what_one_holds(content: Content, leases: Leases, lease: str) -> None:
+    """The content that it names, whether it is there or not; a lease that does not exist holds nothing."""
+    stored, foretold = await store(content, fresh()[0], lease), fresh()[1]
+    await leases.hold(lease, foretold)
+    assert await leases.held(lease) == {stored, foretold}
+    assert await leases.held(f"{lease}/none") == set()
+
+
+async def test_collect(containerd: Containerd, content: Content, leases: Leases, lease: str) -> None:
+    """What nothing holds is gone when the call returns, and the lease that asks for it too."""
+    kept, dropped = await store(content, fresh()[0], lease), fresh()
+    await leases.create(f"{lease}/other")
+    await store(content, dropped[0], f"{lease}/other")
+    await leases.delete(f"{lease}/other")
+    await leases.collect()
+    assert await content.size(dropped[1]) is None
+    assert await content.size(kept) == 1000
+    assert not [one for one in containerd.leases() if one.startswith("registry-mirror/collect/")]

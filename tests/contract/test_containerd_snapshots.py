@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from mirror.containerd.channel import Channel
+from mirror.containerd.content import ContentStore
+from mirror.containerd.leases import LeaseManager
+from mirror.containerd.snapshots import Snapshotter
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError
-from mirror.core.ports import Content, Extraction, Leases, Snapshots
+from mirror.core.ports import Content, Extraction, Leases, Snapshot, Snapshots
 from mirror.oci.manifest import Descriptor, chain_ids, parse_config, parse_manifest
+from mirror.pb import snapshots_pb2 as pb
+from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
+from mirror.runtime.clock import SystemClock
 from tests.contract.store import content_labels, fresh, halves, held, store, unpacked
 from tests.rig.containerd import Containerd
 from tests.rig.images import Compression, File, Layer, Layout, Noise, build_image
@@ -203,3 +209,36 @@ async def test_attach_to_nothing(snapshots: Snapshots) -> None:
     """A config that is gone cannot keep anything."""
     with pytest.raises(ContentMissingError):
         await snapshots.attach(fresh()[1], fresh()[1])
+
+
+async def test_all_there_is(content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:
+    """The list has every layer with the one below it; one that is removed is gone, and may be removed once more."""
+    layout = build_image(directory / "layout", [marked(), marked()])
+    await push(content, layout, lease)
+    lower, upper = steps(layout)
+    for step in (lower, upper):
+        await snapshots.extract(step, lease)
+    listed = {snapshot.key: snapshot for snapshot in await snapshots.list()}
+    assert listed[lower.chain_id] == Snapshot(lower.chain_id, "", is_committed=True)
+    assert listed[upper.chain_id] == Snapshot(upper.chain_id, lower.chain_id, is_committed=True)
+    for _ in range(2):
+        await snapshots.remove(upper.chain_id)
+    assert upper.chain_id not in {snapshot.key for snapshot in await snapshots.list()}
+
+
+async def test_abandoned(
+    channel: Channel, content_store: ContentStore, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """A half snapshot is abandoned for everybody but who works on it; those of other unpackers never are."""
+    others = pb.PrepareSnapshotRequest(snapshotter=Containerd.snapshotter, key=f"extract-1 {fresh()[1]}")
+    await channel.call(SnapshotsStub(channel.grpc).Prepare, others, lease=lease)
+    step = await one_layer(content_store, directory, lease, Layer([Noise("noise", 30_000_000)]))
+    unpack = asyncio.ensure_future(snapshots.extract(step, lease))
+    restarted = Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), Containerd.snapshotter)
+    async with asyncio.timeout(10):
+        while not (found := await restarted.abandoned()):
+            assert not unpack.done()
+    assert [key.split(" ")[1] for key in found] == [step.chain_id]
+    assert await snapshots.abandoned() == []
+    await unpack
+    assert await restarted.abandoned() == []

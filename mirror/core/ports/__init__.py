@@ -1,14 +1,33 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
 from mirror.core.ports.journal import OLDEST, Grants, Jobs, Rule, Transfers, UploadRow, Uploads
-from mirror.core.ports.store import Content, Extraction, Image, Images, Ingest, Leases, Snapshots
+from mirror.core.ports.store import (
+    Blob,
+    Change,
+    Container,
+    Containers,
+    Content,
+    Events,
+    Extraction,
+    Image,
+    Images,
+    Ingest,
+    Leases,
+    Snapshot,
+    Snapshots,
+)
 from mirror.core.ports.time import Clock
 from mirror.core.ports.upstream import Transfer, Upstream
 
 __all__ = [
     "OLDEST",
+    "Blob",
+    "Change",
     "Clock",
+    "Container",
+    "Containers",
     "Content",
+    "Events",
     "Extraction",
     "Grants",
     "Image",
@@ -17,6 +36,7 @@ __all__ = [
     "Jobs",
     "Leases",
     "Rule",
+    "Snapshot",
     "Snapshots",
     "Transfer",
     "Transfers",

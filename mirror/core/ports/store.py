@@ -1,6 +1,6 @@
 """The host's containerd: content, image records, leases and snapshots."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,11 +35,26 @@ class Ingest(Protocol):
         """Release the ref, keeping the bytes; safe to call twice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Content as the store lists it: its digest, its size in bytes and when it came (Unix time)."""
+
+    digest: Digest
+    size: int
+    created: float
+
+
 class Content(Protocol):
     """The content store. Every method raises StoreUnavailableError when containerd is away."""
 
     async def size(self, digest: Digest) -> int | None:
         """The size in bytes, None when the store does not hold it."""
+
+    def list(self) -> AsyncIterator[Blob]:
+        """All content of the namespace, whoever brought it."""
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove content, whatever refers to it; content that does not exist is no error."""
 
     def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
         """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError."""
@@ -49,6 +64,9 @@ class Content(Protocol):
 
     async def ingested(self, ref: str) -> int | None:
         """How many bytes the ingest `ref` holds, None when there is none. Does not open it."""
+
+    async def ingests(self, prefix: str) -> Sequence[str]:
+        """The refs of the ingests that begin with `prefix`."""
 
     async def abort(self, ref: str) -> None:
         """Drop an ingest; one that does not exist is no error."""
@@ -62,10 +80,11 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A containerd image record: a name and what it points to."""
+    """A containerd image record: a name, what it points to and when it was made or moved (Unix time)."""
 
     name: str
     target: Descriptor
+    updated: float
 
 
 class Images(Protocol):
@@ -99,6 +118,12 @@ class Leases(Protocol):
     async def list(self, prefix: str) -> list[str]:
         """The IDs of the leases that begin with `prefix`."""
 
+    async def held(self, lease: str) -> set[Digest]:
+        """The content that a lease names; nothing when there is no such lease."""
+
+    async def collect(self) -> None:
+        """Wait until what nothing refers to any longer has been collected."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
@@ -111,6 +136,18 @@ class Extraction:
     diff_id: str
     chain_id: str
     parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A layer of a filesystem on top of `parent` (a key, empty for the first one).
+
+    The key of a committed one is its chain ID, if it was unpacked from an image; others are still written to.
+    """
+
+    key: str
+    parent: str
+    is_committed: bool
 
 
 class Snapshots(Protocol):
@@ -127,3 +164,42 @@ class Snapshots(Protocol):
 
     async def attach(self, config: Digest, chain_id: str) -> None:
         """Let the image config keep the snapshot `chain_id` alive (a gc reference); raises ContentMissingError."""
+
+    async def list(self) -> Sequence[Snapshot]:
+        """All snapshots of the namespace in this snapshotter, whoever made them."""
+
+    async def abandoned(self) -> Sequence[str]:
+        """The keys of the half snapshots of ours that nobody works on any more: a crash left them."""
+
+    async def remove(self, key: str) -> None:
+        """Remove a snapshot; one that does not exist is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container, running or not: the name of the image it was made from, and the snapshot it writes to."""
+
+    image: str
+    snapshot: str
+
+
+class Containers(Protocol):
+    """containerd's containers, which keep what they were made from in use."""
+
+    async def list(self) -> Sequence[Container]:
+        """All containers of the namespace that are on our snapshotter. Raises StoreUnavailableError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to an image record: its topic, such as `/images/delete`, and its name."""
+
+    topic: str
+    name: str
+
+
+class Events(Protocol):
+    """What happens in containerd, whoever does it."""
+
+    def follow(self) -> AsyncIterator[Change]:
+        """Changes of image records from now on, for as long as containerd is there. Raises StoreUnavailableError."""
