@@ -14,6 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from mirror.core.errors import StoreUnavailableError
+from mirror.core.ports import StoreFacts
 from mirror.pb.introspection_pb2 import Plugin, PluginsRequest
 from mirror.pb.introspection_pb2_grpc import IntrospectionStub
 from mirror.pb.namespaces_pb2 import CreateNamespaceRequest, Namespace
@@ -23,6 +24,8 @@ from mirror.pb.version_pb2_grpc import VersionStub
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
+_CONTENT = "io.containerd.content.v1"
+_SNAPSHOTTERS = "io.containerd.snapshotter.v1"
 # In the words of the operating system: containerd has no code of its own for it.
 _NO_SPACE = "no space left on device"
 _MAX_MESSAGE = 16 * 1024 * 1024
@@ -151,8 +154,8 @@ class Channel:
         finally:
             call.cancel()
 
-    async def probe(self, snapshotter: str) -> str:
-        """Make the namespace if need be, check the snapshotter, and return containerd's version.
+    async def probe(self, snapshotter: str) -> StoreFacts:
+        """Make the namespace if need be, check the snapshotter, and ask containerd about itself.
 
         Raises:
             StoreUnavailableError: containerd is away.
@@ -160,11 +163,12 @@ class Channel:
         """
         version = await self.call(VersionStub(self.grpc).Version, Empty())
         await self._ensure_namespace()
-        plugins = await self.call(
-            IntrospectionStub(self.grpc).Plugins, PluginsRequest(filters=["type==io.containerd.snapshotter.v1"])
-        )
-        _check_snapshotter(snapshotter, {plugin.id: plugin for plugin in plugins.plugins})
-        return version.version
+        kinds = [f"type=={kind}" for kind in (_CONTENT, _SNAPSHOTTERS)]
+        answer = await self.call(IntrospectionStub(self.grpc).Plugins, PluginsRequest(filters=kinds))
+        snapshotters = {plugin.id: plugin for plugin in answer.plugins if plugin.type == _SNAPSHOTTERS}
+        _check_snapshotter(snapshotter, snapshotters)
+        content = next((plugin for plugin in answer.plugins if plugin.type == _CONTENT), Plugin())
+        return StoreFacts(version.version, _root(content), _root(snapshotters[snapshotter]))
 
     async def _ensure_namespace(self) -> None:
         request = CreateNamespaceRequest(namespace=Namespace(name=self.namespace))
@@ -173,6 +177,11 @@ class Channel:
     async def close(self) -> None:
         """Cancel what is under way and hang up."""
         await self.grpc.close()
+
+
+def _root(plugin: Plugin) -> Path | None:
+    root = plugin.exports.get("root")
+    return Path(root) if root else None
 
 
 def _check_snapshotter(wanted: str, plugins: dict[str, Plugin]) -> None:

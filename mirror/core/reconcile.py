@@ -6,7 +6,7 @@ import structlog
 
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.outlast import outlast
-from mirror.core.ports import Clock, Jobs, Leases
+from mirror.core.ports import Clock, Jobs, Leases, StoreFacts
 from mirror.core.publish import JOB_LEASES
 
 _log = structlog.get_logger(__name__)
@@ -18,14 +18,14 @@ _MEND_EVERY = 30.0
 class Reconciler:
     """Makes the job leases in containerd exactly those that the journal's jobs need.
 
-    `probe` returns containerd's version or says why it cannot be used; `in_flight` names the leases of pushes that
+    `probe` asks containerd about itself, or says why it cannot be used; `in_flight` names the leases of pushes that
     have not reached the journal yet.
     """
 
     def __init__(
         self,
         *,
-        probe: Callable[[], Awaitable[str]],
+        probe: Callable[[], Awaitable[StoreFacts]],
         leases: Leases,
         jobs: Jobs,
         in_flight: Callable[[], frozenset[str]],
@@ -41,7 +41,7 @@ class Reconciler:
         """Mend once, as soon as containerd answers."""
         while True:
             try:
-                _log.info("containerd.ready", version=await self._probe())
+                _log.info("containerd.ready", version=(await self._probe()).version)
                 return await outlast(self._clock, self.mend)
             except StoreUnavailableError as error:
                 _log.warning("containerd.unavailable", reason=str(error))

@@ -15,6 +15,7 @@ from mirror.core.ports.store import (
     Leases,
     Snapshot,
     Snapshots,
+    StoreFacts,
 )
 from mirror.core.ports.time import Clock
 from mirror.core.ports.upstream import Transfer, Upstream
@@ -38,6 +39,7 @@ __all__ = [
     "Rule",
     "Snapshot",
     "Snapshots",
+    "StoreFacts",
     "Transfer",
     "Transfers",
     "UploadRow",

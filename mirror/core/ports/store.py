@@ -2,10 +2,23 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What containerd says of itself: its version, and the directories of its content and of our snapshotter.
+
+    A directory that it does not tell is None.
+    """
+
+    version: str
+    content: Path | None
+    snapshots: Path | None
 
 
 class Ingest(Protocol):

@@ -8,7 +8,7 @@ import pytest
 from mirror.containerd.channel import Channel
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import ON_PUSH, Outcome, State
-from mirror.core.ports import Jobs, Leases
+from mirror.core.ports import Jobs, Leases, StoreFacts
 from mirror.core.publish import JOB_LEASES
 from mirror.core.reconcile import Reconciler
 from tests.contract.pushes import push
@@ -27,11 +27,11 @@ class Rig:
             probe=self._probe, leases=leases, jobs=jobs, in_flight=lambda: self.in_flight, clock=clock
         )
 
-    async def _probe(self) -> str:
+    async def _probe(self) -> StoreFacts:
         self.probes += 1
         if self.probes <= self.failures:
             raise StoreUnavailableError("containerd: away")
-        return "1.6"
+        return StoreFacts("1.6", None, None)
 
 
 @pytest.fixture
