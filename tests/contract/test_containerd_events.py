@@ -9,6 +9,7 @@ import pytest
 from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.events import EventStream
+from mirror.containerd.probe import Probe
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Change, Container, Images
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
@@ -43,7 +44,7 @@ async def test_events_end_with_containerd(containerd: Containerd, channel: Chann
     """Whoever follows is told that it went away."""
     changes = EventStream(channel).follow()
     following = asyncio.ensure_future(anext(changes))
-    await channel.probe(Containerd.snapshotter)
+    await Probe(channel, Containerd.snapshotter).ask()
     containerd.kill()
     with pytest.raises(StoreUnavailableError):
         await following

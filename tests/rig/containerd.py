@@ -15,15 +15,18 @@ _RUN = 60.0
 
 
 class Containerd(Process):
-    """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes."""
+    """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes.
+
+    It listens there, or where another one did that has ended.
+    """
 
     name = "containerd"
     namespace = "default"
     snapshotter = "overlayfs"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str | None = None) -> None:
         super().__init__(directory)
-        self.address = str(directory / "c.sock")
+        self.address = address or str(directory / "c.sock")
         self._config = directory / "config.toml"
         self._config.write_text(toml.dump(self._settings()))
 
