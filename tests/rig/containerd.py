@@ -1,5 +1,10 @@
-"""A private containerd: its own root, state and socket; nothing of the host's is touched."""
+"""A private containerd: its own root, state and socket; nothing of the host's is touched.
 
+`CONTAINERD_ROOT` in the environment names the root directory of another Debian to take it from, and `ctr` and `runc`
+with it.
+"""
+
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -10,8 +15,18 @@ import psutil
 
 from tests.rig import toml
 from tests.rig.process import Process
+from tests.rig.programs import Programs
 
 _RUN = 60.0
+_ROOT = os.environ.get("CONTAINERD_ROOT", "")
+
+
+def version() -> str:
+    """What the containerd of the tests says of itself; empty where none can be run, as it needs root."""
+    if os.geteuid():
+        return ""
+    command = ["chroot", _ROOT or "/", "containerd", "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 class Containerd(Process):
@@ -43,11 +58,20 @@ class Containerd(Process):
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""
-        return ["containerd", "--config", str(self._config)]
+        return self.program("containerd", "--config", str(self._config))
+
+    def program(self, *arguments: str) -> list[str]:
+        """The command line of a program that came with it.
+
+        That of this machine runs outside of any room: people have a `ctr` for it that looks for its fifos in /run.
+        """
+        if not _ROOT:
+            return list(arguments)
+        return Programs(self.directory, self.directory, Path(_ROOT)).command(*arguments)
 
     def is_ready(self) -> bool:
         """Whether it answers to ctr."""
-        probe = ["ctr", "--address", self.address, "version"]
+        probe = self.program("ctr", "--address", self.address, "version")
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
     def ctr(self, *arguments: str, stdin: IO[bytes] | None = None, seconds: float = _RUN) -> str:
@@ -56,7 +80,7 @@ class Containerd(Process):
         Raises:
             RuntimeError: with ctr's own words.
         """
-        command = ["ctr", "--address", self.address, "--namespace", self.namespace, *arguments]
+        command = self.program("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
         done = subprocess.run(
             command, stdin=stdin or subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
         )
