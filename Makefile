@@ -57,9 +57,10 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## memory under a large push; replication beside skopeo copy
+bench: install ## memory under a large push; replication beside skopeo copy; deploys beside a registry
 	$(as_root) $(bin)/python -m bench.memory
 	$(as_root) $(bin)/python -m bench.replication
+	$(as_root) $(bin)/python -m bench.deploy
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

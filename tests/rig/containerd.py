@@ -80,7 +80,7 @@ class Containerd(Process):
         Raises:
             RuntimeError: with ctr's own words.
         """
-        command = self.program("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
+        command = self._command(*arguments)
         done = subprocess.run(
             command, stdin=stdin or subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
         )
@@ -90,8 +90,20 @@ class Containerd(Process):
 
     def run_container(self, image: str, *command: str) -> str:
         """Start a container from an image that is here (`ctr run` never pulls); return what it printed."""
+        return self.ctr(*self._run(image, *command))
+
+    def container_lines(self, image: str) -> Iterator[str]:
+        """Start a container likewise; give each line that it prints as soon as it does."""
+        command = self._command(*self._run(image))
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
+            yield from running.stdout or ()
+
+    def _command(self, *arguments: str) -> list[str]:
+        return self.program("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
+
+    def _run(self, image: str, *command: str) -> list[str]:
         places = ["--runc-root", str(self.directory / "runc"), "--fifo-dir", str(self.directory / "fifo")]
-        return self.ctr("run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command)
+        return ["run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command]
 
     def import_layout(self, layout: Path, base_name: str) -> None:
         """Import an OCI image layout; its tags become `<base_name>:<tag>`."""
