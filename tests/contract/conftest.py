@@ -1,4 +1,8 @@
-"""The rooms under test, on real parts; each test gets a lease and bytes of its own, so tests share a containerd."""
+"""The rooms under test; each test gets a lease and bytes of its own, so tests share a real containerd.
+
+What needs only the ports to containerd runs twice: on a real one, and on the double, which is true because of that.
+The rules then run on the double, and on a real one only with the slow tests.
+"""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -8,14 +12,30 @@ import pytest
 import pytest_asyncio
 
 from mirror.containerd.channel import Channel
-from mirror.containerd.content import ContentStore
-from mirror.containerd.images import ImageRecords
-from mirror.containerd.leases import LeaseManager
-from mirror.containerd.snapshots import Snapshotter
 from mirror.core.ports import Content, Images, Leases, Snapshots
 from mirror.runtime.clock import SystemClock
+from tests.contract.rooms import DoubleRooms, RealRooms, Rooms
 from tests.contract.scripted import Scripted, serving
+from tests.contract.witness import DoubleWitness, RealWitness, Witness
+from tests.double.connection import Connection
+from tests.double.state import Store
 from tests.rig.containerd import Containerd
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on the double too, unless it asks for a real part by name."""
+    asked = set(metafunc.fixturenames)
+    if "part" in asked and not asked & {"channel", "containerd"}:
+        # What the suite proves of the double need not be proven by each rule again, but now and then it may be.
+        is_rule = metafunc.module.__name__.startswith(f"{__package__}.rules.")
+        real = pytest.param("containerd", marks=pytest.mark.slow) if is_rule else "containerd"
+        metafunc.parametrize("part", ["double", real])
+
+
+@pytest.fixture
+def part() -> str:
+    """Which containerd the ports of a test are on."""
+    return "containerd"
 
 
 @pytest_asyncio.fixture
@@ -26,28 +46,44 @@ async def channel(containerd: Containerd) -> AsyncIterator[Channel]:
 
 
 @pytest.fixture
-def content_store(channel: Channel) -> ContentStore:
-    return ContentStore(channel, SystemClock())
+def double() -> Store:
+    """A containerd in memory, empty."""
+    return Store(SystemClock())
 
 
 @pytest.fixture
-def content(content_store: ContentStore) -> Content:
-    return content_store
+def rooms(part: str, request: pytest.FixtureRequest) -> Rooms:
+    """The ports; a real containerd is started only for those who use it."""
+    if part == "double":
+        return DoubleRooms(Connection(request.getfixturevalue("double")))
+    return RealRooms(request.getfixturevalue("channel"))
 
 
 @pytest.fixture
-def images(channel: Channel) -> Images:
-    return ImageRecords(channel)
+def witness(part: str, request: pytest.FixtureRequest) -> Witness:
+    if part == "double":
+        return DoubleWitness(request.getfixturevalue("double"))
+    return RealWitness(request.getfixturevalue("containerd"), request.getfixturevalue("channel"))
 
 
 @pytest.fixture
-def leases(channel: Channel) -> Leases:
-    return LeaseManager(channel, SystemClock())
+def content(rooms: Rooms) -> Content:
+    return rooms.content(SystemClock())
 
 
 @pytest.fixture
-def snapshots(channel: Channel, content_store: ContentStore) -> Snapshots:
-    return Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), Containerd.snapshotter)
+def images(rooms: Rooms) -> Images:
+    return rooms.images()
+
+
+@pytest.fixture
+def leases(rooms: Rooms) -> Leases:
+    return rooms.leases(SystemClock())
+
+
+@pytest.fixture
+def snapshots(rooms: Rooms) -> Snapshots:
+    return rooms.snapshots()
 
 
 @pytest_asyncio.fixture

@@ -1,4 +1,4 @@
-"""Content and Ingest against a real containerd."""
+"""Content and Ingest, on a real containerd and on the double."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,9 @@ from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUn
 from mirror.core.ports import Content, Ingest, Leases
 from mirror.oci.names import Digest, digest_of
 from mirror.runtime.clock import SystemClock
-from tests.contract.store import EMPTY, content_labels, fresh, fresh_ref, held, load, store
+from tests.contract.rooms import Rooms
+from tests.contract.store import EMPTY, fresh, fresh_ref, load, store
+from tests.contract.witness import Witness
 from tests.rig.containerd import Containerd
 
 IMPATIENT = Patience(message=0.5, whole=0.5)
@@ -98,7 +100,7 @@ async def test_what_is_not_there(content: Content) -> None:
         await load(content, digest)
 
 
-async def test_other_bytes_than_promised(containerd: Containerd, content: Content, lease: str) -> None:
+async def test_other_bytes_than_promised(witness: Witness, content: Content, lease: str) -> None:
     """A mismatch stores nothing under either digest, and after the abort no ingest is left."""
     data, digest = fresh()
     _, promised = fresh()
@@ -108,15 +110,13 @@ async def test_other_bytes_than_promised(containerd: Containerd, content: Conten
     with pytest.raises(DigestMismatchError, match=digest):
         await ingest.commit(promised)
     await content.abort(ref)
-    assert ref not in containerd.ingests()
+    assert ref not in await witness.ingests()
     assert await content.size(promised) is None
     assert await content.size(digest) is None
 
 
 @pytest.mark.parametrize("sent", [b"", b"something else"])
-async def test_a_stored_digest_cannot_be_claimed(
-    containerd: Containerd, content: Content, lease: str, sent: bytes
-) -> None:
+async def test_a_stored_digest_cannot_be_claimed(witness: Witness, content: Content, lease: str, sent: bytes) -> None:
     """Who promises a digest that the store has, but does not send its bytes, is refused like any other liar."""
     known = await store(content, fresh()[0], lease)
     ref = fresh_ref()
@@ -125,7 +125,7 @@ async def test_a_stored_digest_cannot_be_claimed(
     with pytest.raises(DigestMismatchError):
         await ingest.commit(known)
     await content.abort(ref)
-    assert ref not in containerd.ingests()
+    assert ref not in await witness.ingests()
 
 
 async def test_going_on_after_close(content: Content, lease: str) -> None:
@@ -154,24 +154,24 @@ async def test_a_closed_ingest_takes_no_more(content: Content, lease: str) -> No
         await ingest.write(bytes(MESSAGE))
 
 
-async def test_a_ref_that_stays_locked(containerd: Containerd, channel: Channel, content: Content, lease: str) -> None:
+async def test_a_ref_that_stays_locked(witness: Witness, rooms: Rooms, content: Content, lease: str) -> None:
     """A second writer of a ref is refused after some seconds of its clock, and the first is not disturbed."""
     data, digest = fresh()
     ref = fresh_ref()
     first = await content.ingest(ref, lease)
     clock = LeapingClock()
     with pytest.raises(StoreUnavailableError, match=ref):
-        await ContentStore(channel, clock).ingest(ref, lease)
+        await rooms.content(clock).ingest(ref, lease)
     assert clock.elapsed == 6
     await first.write(data)
     await first.commit(digest)
-    assert digest in containerd.contents()
+    assert digest in await witness.contents()
 
 
-async def test_a_ref_that_is_let_go(channel: Channel, lease: str) -> None:
+async def test_a_ref_that_is_let_go(rooms: Rooms, lease: str) -> None:
     """Who opens a ref while it is locked waits, and gets it as soon as the other stream ends."""
     ref, clock = fresh_ref(), WitnessedClock()
-    content = ContentStore(channel, clock)
+    content = rooms.content(clock)
     first = await content.ingest(ref, lease)
     second = asyncio.ensure_future(content.ingest(ref, lease))
     await clock.asked.wait()
@@ -181,27 +181,27 @@ async def test_a_ref_that_is_let_go(channel: Channel, lease: str) -> None:
 
 
 async def test_content_that_is_there_already_is_held_by_the_new_lease(
-    containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
+    witness: Witness, content: Content, leases: Leases, lease: str
 ) -> None:
     """The commit of a digest that the store has is no error, and its lease alone keeps the content."""
     data, digest = fresh()
     await leases.create(f"{lease}/other")
     await store(content, data, f"{lease}/other")
     await store(content, data, lease)
-    assert await held(channel, lease) == {("content", digest)}
+    assert await witness.held(lease) == {("content", digest)}
     await leases.delete(f"{lease}/other")
-    containerd.collect_garbage()
-    assert digest in containerd.contents()
+    await witness.collect_garbage()
+    assert digest in await witness.contents()
 
 
 async def test_content_that_nothing_holds_is_collected(
-    containerd: Containerd, content: Content, leases: Leases, lease: str
+    witness: Witness, content: Content, leases: Leases, lease: str
 ) -> None:
     """The end of its lease is the end of content that nothing refers to: what the other tests rely on."""
     digest = await store(content, fresh()[0], lease)
     await leases.delete(lease)
-    containerd.collect_garbage()
-    assert digest not in containerd.contents()
+    await witness.collect_garbage()
+    assert digest not in await witness.contents()
 
 
 async def test_a_lease_that_is_gone(content: Content, lease: str, leases: Leases) -> None:
@@ -223,59 +223,59 @@ async def test_a_reader_may_stop_early(content: Content, lease: str) -> None:
 
 
 class TestManifests:
-    async def test_a_new_one(self, containerd: Containerd, content: Content, leases: Leases, lease: str) -> None:
+    async def test_a_new_one(self, witness: Witness, content: Content, leases: Leases, lease: str) -> None:
         """Its labels keep its children alive when only the manifest itself is held."""
         child = await store(content, fresh()[0], lease)
         data, digest = fresh()
         await leases.create(f"{lease}/job")
         await content.put(data, digest, f"{lease}/job", {"config": child})
         await leases.delete(lease)
-        containerd.collect_garbage()
-        assert {child, digest} <= containerd.contents()
+        await witness.collect_garbage()
+        assert {child, digest} <= await witness.contents()
         assert await load(content, digest) == data
 
-    async def test_one_that_is_there(
-        self, containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
-    ) -> None:
+    async def test_one_that_is_there(self, witness: Witness, content: Content, leases: Leases, lease: str) -> None:
         """It gets the labels and the lease too; the labels of others stay, dots in their keys included."""
         data, digest = fresh()
         child = await store(content, fresh()[0], lease)
         await store(content, data, lease)
-        containerd.ctr("content", "label", digest, "example.com/of.others=kept")
+        await witness.label_content(digest, "example.com/of.others", "kept")
         await leases.create(f"{lease}/job")
         await content.put(data, digest, f"{lease}/job", {"l.0": child})
-        assert ("content", digest) in await held(channel, f"{lease}/job")
-        assert await content_labels(channel, digest) == {
+        assert ("content", digest) in await witness.held(f"{lease}/job")
+        assert await witness.content_labels(digest) == {
             "containerd.io/gc.ref.content.l.0": child,
             "example.com/of.others": "kept",
         }
 
-    async def test_without_children(self, channel: Channel, content: Content, lease: str) -> None:
+    async def test_without_children(self, witness: Witness, content: Content, lease: str) -> None:
         """An index whose images are all elsewhere has no labels to set, be it new or known."""
         data, digest = fresh()
         for _ in range(2):
             await content.put(data, digest, lease, {})
-        assert await content_labels(channel, digest) == {}
+        assert await witness.content_labels(digest) == {}
 
-    async def test_with_a_wrong_digest(self, containerd: Containerd, content: Content, lease: str) -> None:
+    async def test_with_a_wrong_digest(self, witness: Witness, content: Content, lease: str) -> None:
         """It is refused before anything is sent."""
         data, digest = fresh()
-        before = containerd.ingests()
+        before = await witness.ingests()
         with pytest.raises(DigestMismatchError):
             await content.put(data, EMPTY, lease, {})
         assert await content.size(digest) is None
-        assert containerd.ingests() == before
+        assert await witness.ingests() == before
 
 
 class TestOutages:
-    async def test_kill_and_restart(self, containerd: Containerd, content: Content, lease: str) -> None:
+    """Those that hang need a process that can, so they are of the real one alone."""
+
+    async def test_kill_and_restart(self, witness: Witness, content: Content, lease: str) -> None:
         """Acknowledged bytes survive kill -9; the same objects fail fast meanwhile and go on after the restart."""
         data, digest = fresh(2 * MESSAGE)
         ref = fresh_ref()
         ingest = await content.ingest(ref, lease)
         await ingest.write(data[:MESSAGE])
         await ingest.flush()
-        containerd.kill()
+        await witness.kill()
         with pytest.raises(StoreUnavailableError):
             await _finish(ingest, data, digest)
         started = time.monotonic()
@@ -286,7 +286,7 @@ class TestOutages:
         with pytest.raises(StoreUnavailableError):
             await load(content, digest)
         assert time.monotonic() - started < 1
-        containerd.start()
+        await witness.start()
         again = await _reopened(content, ref, lease)
         assert again.offset == MESSAGE
         await _finish(again, data, digest)
@@ -382,3 +382,68 @@ async def test_all_there_is(content: Content, lease: str) -> None:
     assert await content.ingests(ref + "/") == []
     await content.abort(ref)
     assert await content.ingests(ref) == []
+
+
+class TestWhatIsNotFinished:
+    async def test_its_lease_holds_it(self, witness: Witness, content: Content, leases: Leases, lease: str) -> None:
+        """An ingest is there for as long as the lease that it was opened under, and goes with it."""
+        ref = await _begun(content, lease)
+        await witness.collect_garbage()
+        assert await content.ingested(ref) == 1000
+        await leases.delete(lease)
+        await witness.collect_garbage()
+        assert await content.ingested(ref) is None
+
+    async def test_without_a_lease(self, witness: Witness, content: Content) -> None:
+        """It has some time of its own, but what becomes of it has none."""
+        ref = await _begun(content, "")
+        await witness.collect_garbage()
+        assert await content.ingested(ref) == 1000
+        data, digest = fresh()
+        ingest = await content.ingest(fresh_ref(), "")
+        await ingest.write(data)
+        await ingest.commit(digest)
+        await witness.collect_garbage()
+        assert await content.size(digest) is None
+
+    async def test_a_lease_that_ends_meanwhile(
+        self, witness: Witness, content: Content, leases: Leases, lease: str
+    ) -> None:
+        """The bytes cannot become content that nobody holds: the commit fails, and leaves nothing."""
+        data, digest = fresh()
+        ingest = await content.ingest(fresh_ref(), lease)
+        await ingest.write(data)
+        await ingest.flush()
+        await leases.delete(lease)
+        await witness.collect_garbage()
+        with pytest.raises(StoreUnavailableError):
+            await ingest.commit(digest)
+        assert await content.size(digest) is None
+
+
+async def _begun(content: Content, lease: str) -> str:
+    """An ingest of 1000 bytes that nobody writes to."""
+    ref = fresh_ref()
+    ingest = await content.ingest(ref, lease)
+    await ingest.write(bytes(1000))
+    await ingest.flush()
+    await ingest.close()
+    return ref
+
+
+async def test_what_is_deleted_loses_its_references(
+    witness: Witness, content: Content, leases: Leases, lease: str
+) -> None:
+    """A lease goes on naming what was deleted and keeps what comes in its place, but not what the first referred to."""
+    await leases.create(f"{lease}/child")
+    child = await store(content, fresh()[0], f"{lease}/child")
+    data, digest = fresh()
+    await content.put(data, digest, lease, {"l.0": child})
+    await leases.delete(f"{lease}/child")
+    await content.delete(digest)
+    await leases.create(f"{lease}/second")
+    await store(content, data, f"{lease}/second")
+    await leases.delete(f"{lease}/second")
+    await witness.collect_garbage()
+    assert digest in await witness.contents()
+    assert child not in await witness.contents()

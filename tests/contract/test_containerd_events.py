@@ -1,35 +1,68 @@
-"""Events and containers against a real containerd, which others use too."""
+"""Events and containers, on a real containerd, which others use too, and on the double."""
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from mirror.containerd.channel import Channel
-from mirror.containerd.containers import ContainerRecords
-from mirror.containerd.events import EventStream
-from mirror.containerd.probe import Probe
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.ports import Change, Container, Images
-from mirror.oci.manifest import OCI_MANIFEST, Descriptor
-from tests.contract.store import fresh
-from tests.rig.containerd import Containerd
-from tests.rig.images import build_image, busybox
+from mirror.core.ports import Change, Container, Content, Extraction, Images, Leases, Snapshots
+from mirror.oci.manifest import OCI_MANIFEST, Descriptor, Manifest, chain_ids, parse_config, parse_manifest
+from tests.contract.rooms import Rooms
+from tests.contract.store import fresh, load, store
+from tests.contract.witness import Witness
+from tests.rig.images import Layout, build_image, busybox
 
 
-async def test_image_records_that_others_touch(containerd: Containerd, channel: Channel, images: Images) -> None:
+@dataclass(frozen=True)
+class Unpacked:
+    """An image of one layer, ready to run."""
+
+    name: str
+    lease: str
+    layout: Layout
+    chain_id: str
+
+
+@pytest_asyncio.fixture
+async def unpacked(content: Content, images: Images, snapshots: Snapshots, directory: Path, lease: str) -> Unpacked:
+    layout = build_image(directory / "layout", [busybox(directory.name)])
+    for blob in layout.children:
+        await store(content, layout.blob(blob.digest).read_bytes(), lease)
+    manifest = parse_manifest(layout.manifest)
+    edges = {place: child.digest for place, child in manifest.edges().items()}
+    await content.put(manifest.raw, manifest.digest, lease, edges)
+    name = f"registry.example.com/team/{secrets.token_hex(4)}:v1"
+    await images.point(name, manifest.descriptor)
+    chain_id = await _unpack(content, snapshots, manifest, lease)
+    return Unpacked(name, lease, layout, chain_id)
+
+
+async def _unpack(content: Content, snapshots: Snapshots, manifest: Manifest, lease: str) -> str:
+    """Unpack an image of one layer; its chain ID."""
+    assert manifest.config
+    (diff_id,) = parse_config(await load(content, manifest.config.digest)).rootfs.diff_ids
+    (chain_id,) = chain_ids([diff_id])
+    await snapshots.extract(Extraction(manifest.layers[0], diff_id, chain_id, ""), lease)
+    await snapshots.attach(manifest.config.digest, chain_id)
+    return chain_id
+
+
+async def test_image_records_that_others_touch(witness: Witness, rooms: Rooms, images: Images) -> None:
     """Each change comes with its name, in the order of the changes."""
     name = f"registry.example.com/team/{secrets.token_hex(4)}:v1"
-    changes = EventStream(channel).follow()
+    changes = rooms.events().follow()
     first = asyncio.ensure_future(anext(changes))
     async with asyncio.timeout(10):
         while not first.done():  # nothing tells when containerd has begun to listen for us
             await images.point(f"{name}-first", target())
             await asyncio.sleep(0.05)
         await images.point(name, target())
-        containerd.ctr("images", "tag", name, f"{name}-other")
-        containerd.ctr("images", "rm", name)
+        await witness.tag(name, f"{name}-other")
+        await witness.remove_image(name)
         seen = [Change("", "")]
         while seen[-1] != Change("/images/delete", name):
             seen.append(await anext(changes))
@@ -40,29 +73,40 @@ async def test_image_records_that_others_touch(containerd: Containerd, channel: 
     ]
 
 
-async def test_events_end_with_containerd(containerd: Containerd, channel: Channel) -> None:
+async def test_events_end_with_containerd(witness: Witness, rooms: Rooms, images: Images) -> None:
     """Whoever follows is told that it went away."""
-    changes = EventStream(channel).follow()
+    changes = rooms.events().follow()
     following = asyncio.ensure_future(anext(changes))
-    await Probe(channel, Containerd.snapshotter).ask()
-    containerd.kill()
+    await images.get("which is asked for after them")
+    await witness.kill()
     with pytest.raises(StoreUnavailableError):
         await following
-    containerd.start()
+    await witness.start()
 
 
-async def test_containers(containerd: Containerd, channel: Channel, directory: Path) -> None:
+async def test_containers(witness: Witness, rooms: Rooms, unpacked: Unpacked) -> None:
     """Each says what it was made from, and what it writes to; those on another snapshotter are not ours to ask for."""
-    repository = f"registry.example.com/team/{secrets.token_hex(4)}"
-    layout = build_image(directory / "layout", [busybox(directory.name)])
-    containerd.import_layout(layout.directory, repository)
     identifier = f"rig-{secrets.token_hex(4)}"
-    containerd.ctr("containers", "create", f"{repository}:{layout.tag}", identifier)
-    made = Container(f"{repository}:{layout.tag}", identifier)
-    assert made in await ContainerRecords(channel, Containerd.snapshotter).list()
-    assert made not in await ContainerRecords(channel, "native").list()
-    containerd.ctr("containers", "rm", identifier)
-    assert made not in await ContainerRecords(channel, Containerd.snapshotter).list()
+    await witness.create_container(unpacked.name, identifier, unpacked.chain_id)
+    made = Container(unpacked.name, identifier)
+    assert made in await rooms.containers("overlayfs").list()
+    assert made not in await rooms.containers("native").list()
+    await witness.remove_container(identifier)
+    assert made not in await rooms.containers("overlayfs").list()
+
+
+async def test_what_a_container_keeps(witness: Witness, images: Images, leases: Leases, unpacked: Unpacked) -> None:
+    """Its snapshot with those below, and not the image that it was made from."""
+    identifier = f"rig-{secrets.token_hex(4)}"
+    await witness.create_container(unpacked.name, identifier, unpacked.chain_id)
+    await images.delete(unpacked.name)
+    await leases.delete(unpacked.lease)
+    await witness.collect_garbage()
+    assert {identifier, unpacked.chain_id} <= set(await witness.snapshots())
+    assert not {blob.digest for blob in unpacked.layout.children} & await witness.contents()
+    await witness.remove_container(identifier)
+    await witness.collect_garbage()
+    assert unpacked.chain_id not in await witness.snapshots()
 
 
 def target() -> Descriptor:

@@ -14,6 +14,8 @@ from tests.rig.containerd import Containerd
 from tests.rig.disk import Disk
 from tests.rig.images import File, Layer, build_image
 
+pytestmark = pytest.mark.usefixtures("containerd")  # what is in memory has no disk to be full
+
 DISK = 16 * 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""Images against a real containerd."""
+"""Images, on a real containerd and on the double."""
 
 import asyncio
 import secrets
@@ -7,10 +7,11 @@ import pytest
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.images import ImageRecords
-from mirror.core.ports import Image, Images
+from mirror.core.ports import Content, Image, Images, Leases
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.runtime.clock import SystemClock
-from tests.contract.store import fresh
+from tests.contract.store import fresh, store
+from tests.contract.witness import Witness
 from tests.rig.containerd import Containerd
 
 
@@ -30,7 +31,7 @@ async def test_no_record(images: Images, name: str) -> None:
     assert await images.get(name) is None
 
 
-async def test_a_record_is_made_and_moved(containerd: Containerd, images: Images, name: str) -> None:
+async def test_a_record_is_made_and_moved(witness: Witness, images: Images, name: str) -> None:
     """The name points to what it was pointed to last, for us as for ctr, and says since when."""
     began = SystemClock().now()
     for manifest in (target(), target()):
@@ -39,22 +40,21 @@ async def test_a_record_is_made_and_moved(containerd: Containerd, images: Images
         assert image == Image(name, manifest, image.updated if image else 0.0)
         assert began <= image.updated <= SystemClock().now()
         began = image.updated
-        assert containerd.images()[name] == manifest.digest
+        assert (await witness.images())[name] == manifest.digest
 
 
-async def test_labels_of_others_stay(containerd: Containerd, images: Images, name: str) -> None:
+async def test_labels_of_others_stay(witness: Witness, images: Images, name: str) -> None:
     """Moving a record touches its target only."""
     await images.point(name, target())
-    containerd.ctr("images", "label", name, "io.cri-containerd.image=managed")
+    await witness.label_image(name, "io.cri-containerd.image", "managed")
     await images.point(name, target())
-    listing = containerd.ctr("images", "ls", f"name=={name}")
-    assert "io.cri-containerd.image=managed" in listing
+    assert await witness.image_labels(name) == {"io.cri-containerd.image": "managed"}
 
 
-async def test_a_record_that_was_removed(containerd: Containerd, images: Images, name: str) -> None:
+async def test_a_record_that_was_removed(witness: Witness, images: Images, name: str) -> None:
     """What an operator removed is gone, and can be made anew."""
     await images.point(name, target())
-    containerd.ctr("images", "rm", name)
+    await witness.remove_image(name)
     assert await images.get(name) is None
     await images.point(name, target())
     assert await images.get(name) is not None
@@ -96,3 +96,19 @@ async def test_labels_of_ours(containerd: Containerd, channel: Channel, name: st
         await labelled.point(record, target())
         assert "io.cri-containerd.image=managed" in containerd.ctr("images", "ls", f"name=={record}")
     assert "team=ours" in containerd.ctr("images", "ls", f"name=={name}")
+
+
+async def test_what_a_record_keeps(
+    witness: Witness, content: Content, images: Images, leases: Leases, lease: str, name: str
+) -> None:
+    """The manifest that it points to, with all that this refers to, for as long as it does."""
+    child = await store(content, fresh()[0], lease)
+    data, digest = fresh()
+    await content.put(data, digest, lease, {"l.0": child})
+    await images.point(name, Descriptor(digest, len(data), OCI_MANIFEST))
+    await leases.delete(lease)
+    await witness.collect_garbage()
+    assert {child, digest} <= await witness.contents()
+    await images.point(name, target())
+    await witness.collect_garbage()
+    assert not {child, digest} & await witness.contents()

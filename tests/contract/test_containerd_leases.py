@@ -1,16 +1,15 @@
-"""Leases against a real containerd."""
+"""Leases, on a real containerd and on the double."""
 
 from datetime import datetime
 
 import pytest
 
-from mirror.containerd.channel import Channel
-from mirror.containerd.leases import LeaseManager
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Content, Leases
 from mirror.runtime.clock import SystemClock
-from tests.contract.store import fresh, held, lease_labels, store
-from tests.rig.containerd import Containerd
+from tests.contract.rooms import Rooms
+from tests.contract.store import fresh, store
+from tests.contract.witness import Witness
 
 
 class SetClock(SystemClock):
@@ -23,55 +22,51 @@ class SetClock(SystemClock):
         return self._now
 
 
-async def test_made_and_ended(containerd: Containerd, leases: Leases, lease: str) -> None:
+async def test_made_and_ended(witness: Witness, leases: Leases, lease: str) -> None:
     """Making one twice and ending one twice are no errors."""
     await leases.create(lease)
-    assert lease in containerd.leases()
+    assert lease in await witness.leases()
     await leases.delete(lease)
-    assert lease not in containerd.leases()
+    assert lease not in await witness.leases()
     await leases.delete(lease)
 
 
-async def test_one_that_ends_by_itself(channel: Channel, lease: str) -> None:
+async def test_one_that_ends_by_itself(witness: Witness, rooms: Rooms, lease: str) -> None:
     """Its label says when, in a form that every RFC 3339 reader agrees on."""
-    leases = LeaseManager(channel, SetClock(1_800_000_000.9))
+    leases = rooms.leases(SetClock(1_800_000_000.9))
     await leases.create(f"{lease}/soon", seconds=3600)
-    labels = await lease_labels(channel, f"{lease}/soon")
+    labels = await witness.lease_labels(f"{lease}/soon")
     assert labels == {"containerd.io/gc.expire": "2027-01-15T09:00:00Z"}
     assert datetime.fromisoformat(labels["containerd.io/gc.expire"]).timestamp() == 1_800_003_600
 
 
-async def test_one_without_end(channel: Channel, lease: str) -> None:
+async def test_one_without_end(witness: Witness, lease: str) -> None:
     """It has no such label."""
-    assert await lease_labels(channel, lease) == {}
+    assert await witness.lease_labels(lease) == {}
 
 
-async def test_an_expired_one_holds_nothing(
-    containerd: Containerd, channel: Channel, content: Content, lease: str
-) -> None:
+async def test_an_expired_one_holds_nothing(witness: Witness, rooms: Rooms, content: Content, lease: str) -> None:
     """Containerd reads the label as we write it: it collects such a lease and what it held."""
     digest = await store(content, fresh()[0], lease)
-    expired = LeaseManager(channel, SetClock(SystemClock().now() - 7200))
+    expired = rooms.leases(SetClock(SystemClock().now() - 7200))
     await expired.create(f"{lease}/expired", seconds=3600)
     await expired.hold(f"{lease}/expired", digest)
     await expired.delete(lease)
-    containerd.collect_garbage()
-    assert f"{lease}/expired" not in containerd.leases()
-    assert digest not in containerd.contents()
+    await witness.collect_garbage()
+    assert f"{lease}/expired" not in await witness.leases()
+    assert digest not in await witness.contents()
 
 
-async def test_held_before_it_exists(
-    containerd: Containerd, channel: Channel, content: Content, leases: Leases, lease: str
-) -> None:
+async def test_held_before_it_exists(witness: Witness, content: Content, leases: Leases, lease: str) -> None:
     """Content may be held first and come later; the hold alone keeps it then."""
     data, digest = fresh()
     await leases.hold(lease, digest)
-    assert await held(channel, lease) == {("content", digest)}
+    assert await witness.held(lease) == {("content", digest)}
     await leases.create(f"{lease}/upload")
     await store(content, data, f"{lease}/upload")
     await leases.delete(f"{lease}/upload")
-    containerd.collect_garbage()
-    assert digest in containerd.contents()
+    await witness.collect_garbage()
+    assert digest in await witness.contents()
 
 
 async def test_a_lease_that_is_gone_cannot_hold(leases: Leases, lease: str) -> None:
@@ -97,7 +92,7 @@ async def test_what_one_holds(content: Content, leases: Leases, lease: str) -> N
     assert await leases.held(f"{lease}/none") == set()
 
 
-async def test_collect(containerd: Containerd, content: Content, leases: Leases, lease: str) -> None:
+async def test_collect(witness: Witness, content: Content, leases: Leases, lease: str) -> None:
     """What nothing holds is gone when the call returns, and the lease that asks for it too."""
     kept, dropped = await store(content, fresh()[0], lease), fresh()
     await leases.create(f"{lease}/other")
@@ -106,4 +101,4 @@ async def test_collect(containerd: Containerd, content: Content, leases: Leases,
     await leases.collect()
     assert await content.size(dropped[1]) is None
     assert await content.size(kept) == 1000
-    assert not [one for one in containerd.leases() if one.startswith("registry-mirror/collect/")]
+    assert not [one for one in await witness.leases() if one.startswith("registry-mirror/collect/")]

@@ -1,4 +1,4 @@
-"""Snapshots against a real containerd with overlayfs."""
+"""Snapshots, on a real containerd with overlayfs and on the double."""
 
 import asyncio
 import secrets
@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from mirror.containerd.channel import Channel
-from mirror.containerd.content import ContentStore
-from mirror.containerd.leases import LeaseManager
-from mirror.containerd.snapshots import Snapshotter
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError
 from mirror.core.ports import Content, Extraction, Leases, Snapshot, Snapshots
 from mirror.oci.manifest import Descriptor, chain_ids, parse_config, parse_manifest
-from mirror.pb import snapshots_pb2 as pb
-from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
-from mirror.runtime.clock import SystemClock
-from tests.contract.store import content_labels, fresh, halves, held, store, unpacked
-from tests.rig.containerd import Containerd
+from tests.contract.rooms import Rooms
+from tests.contract.store import fresh, store
+from tests.contract.witness import Witness, halves
 from tests.rig.images import Compression, File, Layer, Layout, Noise, build_image
 
 
 def marked(compression: Compression = "gzip") -> Layer:
     """A layer that no other test has."""
     return Layer([File(f"marker-{secrets.token_hex(8)}", b"here")], compression)
+
+
+@pytest.fixture
+def lasting(part: str) -> Layer:
+    """A layer whose unpacking can be watched; in memory any can."""
+    return Layer([Noise("noise", 30_000_000 if part == "containerd" else 1000)])
 
 
 def steps(layout: Layout) -> list[Extraction]:
@@ -60,7 +60,7 @@ async def raw_layer(content: Content, lease: str, data: bytes) -> Extraction:
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 async def test_extract(
-    channel: Channel,
+    witness: Witness,
     content: Content,
     snapshots: Snapshots,
     directory: Path,
@@ -72,45 +72,45 @@ async def test_extract(
     assert not await snapshots.hold(lease, step.chain_id)
     await snapshots.extract(step, lease)
     assert await snapshots.hold(lease, step.chain_id)
-    assert ("snapshots/overlayfs", step.chain_id) in await held(channel, lease)
-    assert (await content_labels(channel, step.layer.digest))["containerd.io/uncompressed"] == step.diff_id
-    assert not await halves(channel)
+    assert ("snapshots/overlayfs", step.chain_id) in await witness.held(lease)
+    assert (await witness.content_labels(step.layer.digest))["containerd.io/uncompressed"] == step.diff_id
+    assert not await halves(witness)
 
 
 async def test_layers_on_layers(
-    channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
 ) -> None:
     """Each snapshot stands on the one below, an empty layer included, as containerd itself tells."""
     layout = build_image(directory / "layout", [marked(), Layer([]), marked("zstd")])
     await push(content, layout, lease)
     for step in steps(layout):
         await snapshots.extract(step, lease)
-        assert (await unpacked(channel))[step.chain_id].parent == step.parent
+        assert (await witness.snapshots())[step.chain_id] == step.parent
 
 
 async def test_twice(
-    channel: Channel, content: Content, snapshots: Snapshots, leases: Leases, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, leases: Leases, directory: Path, lease: str
 ) -> None:
     """What is unpacked already is not unpacked again, but held by the second lease too."""
     step = await one_layer(content, directory, lease, marked())
     await snapshots.extract(step, lease)
     await leases.create(f"{lease}/second")
     await snapshots.extract(step, f"{lease}/second")
-    assert await held(channel, f"{lease}/second") == {("snapshots/overlayfs", step.chain_id)}
+    assert await witness.held(f"{lease}/second") == {("snapshots/overlayfs", step.chain_id)}
 
 
 async def test_at_the_same_time(
-    channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
 ) -> None:
     """Of those who unpack one layer at the same time (kubelet, say) all succeed, and no half is left."""
     step = await one_layer(content, directory, lease, Layer([Noise("noise", 4_000_000 + secrets.randbelow(1000))]))
     await asyncio.gather(*(snapshots.extract(step, lease) for _ in range(4)))
-    assert ("snapshots/overlayfs", step.chain_id) in await held(channel, lease)
-    assert not await halves(channel)
+    assert ("snapshots/overlayfs", step.chain_id) in await witness.held(lease)
+    assert not await halves(witness)
 
 
 async def test_another_layer_than_the_config_says(
-    channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
 ) -> None:
     """A wrong diff ID is for ever, and nothing stays under the chain ID that it would have had."""
     step = await one_layer(content, directory, lease, marked())
@@ -118,12 +118,12 @@ async def test_another_layer_than_the_config_says(
     with pytest.raises(BadLayerError, match=step.diff_id):
         await snapshots.extract(wrong, lease)
     assert not await snapshots.hold(lease, step.chain_id)
-    assert not await halves(channel)
+    assert not await halves(witness)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "no tar", "no gzip"])
 async def test_a_damaged_layer(
-    channel: Channel,
+    witness: Witness,
     content: Content,
     snapshots: Snapshots,
     directory: Path,
@@ -143,18 +143,18 @@ async def test_a_damaged_layer(
     step = await raw_layer(content, lease, data)
     with pytest.raises(BadLayerError, match=step.layer.digest):
         await snapshots.extract(step, lease)
-    assert not await halves(channel)
+    assert not await halves(witness)
 
 
 async def test_a_layer_that_is_gone(
-    channel: Channel, containerd: Containerd, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
 ) -> None:
     """`ctr content rm` before the unpack: the error names the digest."""
     step = await one_layer(content, directory, lease, marked())
-    containerd.ctr("content", "rm", step.layer.digest)
+    await witness.remove_content(step.layer.digest)
     with pytest.raises(ContentMissingError, match=step.layer.digest):
         await snapshots.extract(step, lease)
-    assert not await halves(channel)
+    assert not await halves(witness)
 
 
 async def test_a_parent_that_is_gone(content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:
@@ -165,23 +165,23 @@ async def test_a_parent_that_is_gone(content: Content, snapshots: Snapshots, dir
 
 
 async def test_cancelled_half_way(
-    channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str, lasting: Layer
 ) -> None:
     """A shutdown in the middle of an unpack takes its half snapshot away."""
-    step = await one_layer(content, directory, lease, Layer([Noise("noise", 30_000_000)]))
+    step = await one_layer(content, directory, lease, lasting)
     unpack = asyncio.ensure_future(snapshots.extract(step, lease))
     async with asyncio.timeout(10):
-        while not await halves(channel):
+        while not await halves(witness):
             assert not unpack.done()
     unpack.cancel()
     with pytest.raises(asyncio.CancelledError):
         await unpack
-    assert not await halves(channel)
+    assert not await halves(witness)
 
 
 @pytest.mark.parametrize("attached", [True, False])
 async def test_attach(
-    containerd: Containerd,
+    witness: Witness,
     content: Content,
     snapshots: Snapshots,
     leases: Leases,
@@ -201,8 +201,9 @@ async def test_attach(
     if attached:
         await snapshots.attach(config.digest, every[-1].chain_id)
     await leases.delete(lease)
-    containerd.collect_garbage()
-    assert {step.chain_id in containerd.snapshots() for step in every} == {attached}
+    await witness.collect_garbage()
+    there = await witness.snapshots()
+    assert {step.chain_id in there for step in every} == {attached}
 
 
 async def test_attach_to_nothing(snapshots: Snapshots) -> None:
@@ -227,14 +228,19 @@ async def test_all_there_is(content: Content, snapshots: Snapshots, directory: P
 
 
 async def test_abandoned(
-    channel: Channel, content_store: ContentStore, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness,
+    rooms: Rooms,
+    content: Content,
+    snapshots: Snapshots,
+    directory: Path,
+    lease: str,
+    lasting: Layer,
 ) -> None:
     """A half snapshot is abandoned for everybody but who works on it; those of other unpackers never are."""
-    others = pb.PrepareSnapshotRequest(snapshotter=Containerd.snapshotter, key=f"extract-1 {fresh()[1]}")
-    await channel.call(SnapshotsStub(channel.grpc).Prepare, others, lease=lease)
-    step = await one_layer(content_store, directory, lease, Layer([Noise("noise", 30_000_000)]))
+    await witness.prepare(f"extract-1 {fresh()[1]}", lease)
+    step = await one_layer(content, directory, lease, lasting)
     unpack = asyncio.ensure_future(snapshots.extract(step, lease))
-    restarted = Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), Containerd.snapshotter)
+    restarted = rooms.snapshots()
     async with asyncio.timeout(10):
         while not (found := await restarted.abandoned()):
             assert not unpack.done()
@@ -242,3 +248,28 @@ async def test_abandoned(
     assert await snapshots.abandoned() == []
     await unpack
     assert await restarted.abandoned() == []
+
+
+async def test_one_that_others_stand_on(content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:
+    """It cannot be removed before them."""
+    layout = build_image(directory / "layout", [marked(), marked()])
+    await push(content, layout, lease)
+    lower, upper = steps(layout)
+    for step in (lower, upper):
+        await snapshots.extract(step, lease)
+    with pytest.raises(StoreUnavailableError, match="child"):
+        await snapshots.remove(lower.chain_id)
+    for step in (upper, lower):
+        await snapshots.remove(step.chain_id)
+    assert not await snapshots.hold(lease, lower.chain_id)
+
+
+async def test_a_half_goes_with_its_lease(witness: Witness, leases: Leases, lease: str) -> None:
+    """What an unpacker left that died is kept by its lease, and by nothing else."""
+    half = f"extract-{secrets.token_hex(8)} {fresh()[1]}"
+    await witness.prepare(half, lease)
+    await witness.collect_garbage()
+    assert half in await witness.snapshots()
+    await leases.delete(lease)
+    await witness.collect_garbage()
+    assert half not in await witness.snapshots()
