@@ -46,8 +46,13 @@ def leases(channel: Channel) -> Leases:
 
 
 @pytest.fixture
-def snapshots(channel: Channel, content_store: ContentStore) -> Snapshots:
-    return Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), Containerd.snapshotter)
+def snapshotter() -> str:
+    return Containerd.snapshotter
+
+
+@pytest.fixture
+def snapshots(channel: Channel, content_store: ContentStore, snapshotter: str) -> Snapshots:
+    return Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), snapshotter)
 
 
 @pytest_asyncio.fixture
