@@ -61,10 +61,12 @@ class Containerd(Process):
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def run_container(self, image: str, *command: str) -> str:
+    def run_container(self, image: str, *command: str, snapshotter: str = snapshotter) -> str:
         """Start a container from an image that is here (`ctr run` never pulls); return what it printed."""
         places = ["--runc-root", str(self.directory / "runc"), "--fifo-dir", str(self.directory / "fifo")]
-        return self.ctr("run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command)
+        return self.ctr(
+            "run", "--rm", "--snapshotter", snapshotter, *places, image, f"rig-{uuid.uuid4().hex}", *command
+        )
 
     def import_layout(self, layout: Path, base_name: str) -> None:
         """Import an OCI image layout; its tags become `<base_name>:<tag>`."""
