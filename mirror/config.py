@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from yarl import URL
 
+from mirror.oci.platforms import parse_platform
+
 DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -97,9 +99,14 @@ class Replication(_Section, frozen=True):
 
 
 class Unpack(_Section, frozen=True):
-    """How many images are unpacked at once."""
+    """How many images are unpacked at once, and those for which `platforms` of an index: none is this machine's."""
 
     images: AtOnce = 2
+    platforms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for platform in self.platforms:
+            parse_platform(platform)
 
 
 class Uploads(_Section, frozen=True):

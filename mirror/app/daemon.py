@@ -28,10 +28,8 @@ from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
-from mirror.oci.manifest import Platform
+from mirror.oci.platforms import parse_platform
 
-# What `uname -m` calls a machine, in the words of OCI image configs.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
 
@@ -81,7 +79,7 @@ class Daemon:
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
-            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer).run,
+            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer, board).run,
             **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }
 
@@ -144,16 +142,18 @@ def _reconciler(rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
     )
 
 
-def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer) -> Worker:
-    unpacker = Unpacker(content=rooms.content, grants=rooms.grants, snapshots=rooms.snapshots, platform=_this_machine())
+def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer, board: Board) -> Worker:
+    names = settings.unpack.platforms or [f"linux/{platform.machine()}"]
+    unpacker = Unpacker(
+        content=rooms.content,
+        grants=rooms.grants,
+        snapshots=rooms.snapshots,
+        platforms=[parse_platform(name) for name in names],
+        board=board,
+    )
     attempt, at_once = restorer.around(unpacker.attempt), settings.unpack.images
     return make_worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 
 def _not_at_all(*_: object) -> None:
     """Without a head start, nobody is told of blobs."""
-
-
-def _this_machine() -> Platform:
-    machine = platform.machine()
-    return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine))

@@ -76,13 +76,21 @@ def _print_image(answer: dict[str, Any]) -> None:
         "reason": answer["reason"],
         "attempts": answer["attempts"],
         "next try": answer["next_try"] and _time(answer["next_try"]),
-        "unpack": unpack and f"{unpack['state']} {unpack['reason']}".rstrip(),
+        "unpack": unpack and _unpack(unpack),
         "job": answer["job"],
         "pushed": _time(answer["created"]),
     }
     for name, value in lines.items():
         if value:
             click.echo(f"{name + ':':10}{value}")
+
+
+def _unpack(unpack: dict[str, Any]) -> str:
+    layers, size = unpack["layers"], unpack["bytes"]
+    if not layers:
+        return f"{unpack['state']} {unpack['reason']}".rstrip()
+    sizes = f"{_size(size['done'])} of {_size(size['of'])}"
+    return f"{unpack['state']}, {layers['done']} of {layers['of']} layers ({sizes})"
 
 
 def _size(amount: float) -> str:

@@ -68,7 +68,7 @@ class Follow:
                 return
             known = _by_job(found)
             await self._clock.wait(self._changed.closed, _BREATH)
-            await self._clock.wait(event, _PROGRESS if any(status.of for status in found) else _SIGN_OF_LIFE)
+            await self._clock.wait(event, _PROGRESS if any(status.is_moving for status in found) else _SIGN_OF_LIFE)
 
 
 class _Everything:

@@ -160,7 +160,9 @@ def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random
             return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
         case ContentMissingError():
             return Outcome(State.PARKED, f"lost: {error}")
-        case UpstreamError() | BadLayerError() | RegistryError():
+        case BadLayerError():
+            return Outcome(State.PARKED, f"not runnable: {error}")
+        case UpstreamError() | RegistryError():
             return Outcome(State.PARKED, str(error))
         case _:
             return Outcome(State.PARKED, f"internal error: {error!r}")

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mirror.core.jobs import FINISHED, Job, Kind, State, Task
-from mirror.core.progress import Board
+from mirror.core.progress import Board, Progress
 
 
 class Phase(StrEnum):
     """How far a job is: LOCAL → UNPACKED → REPLICATING → REPLICATED, or DELETING → DELETED.
 
-    PARKED needs a person, CANCELLED was given up by one. An image that is not unpacked here may be replicating all the
-    same.
+    NOT_RUNNABLE is in the place of UNPACKED when that cannot be. PARKED needs a person, CANCELLED was given up by one.
+    An image that is not unpacked here may be replicating all the same.
     """
 
     LOCAL = "local"
     UNPACKED = "unpacked"
+    NOT_RUNNABLE = "not runnable"
     REPLICATING = "replicating"
     REPLICATED = "replicated"
     DELETING = "deleting"
@@ -25,6 +26,7 @@ class Phase(StrEnum):
     CANCELLED = "cancelled"
 
 
+_HERE = {State.DONE: Phase.UNPACKED, State.PARKED: Phase.NOT_RUNNABLE}
 _GIVEN_UP = {State.PARKED: Phase.PARKED, State.CANCELLED: Phase.CANCELLED}
 
 
@@ -32,13 +34,15 @@ _GIVEN_UP = {State.PARKED: Phase.PARKED, State.CANCELLED: Phase.CANCELLED}
 class Status:
     """A job at one moment: `task` brings it upstream, `unpack` is none for a delete.
 
-    `done` and `of` are bytes of blobs, 0 unless the upstream is being fed right now.
+    `done` and `of` are bytes of blobs, 0 unless the upstream is being fed right now; `unpacking` is how far that has
+    come, None unless it is under way.
     """
 
     task: Task
     unpack: Task | None = None
     done: int = 0
     of: int = 0
+    unpacking: Progress | None = None
 
     @property
     def job(self) -> Job:
@@ -57,12 +61,17 @@ class Status:
             return Phase.REPLICATED
         if state is State.RUNNING or self.task.attempts:
             return Phase.REPLICATING
-        return Phase.UNPACKED if self.unpack and self.unpack.state is State.DONE else Phase.LOCAL
+        return _HERE.get(self.unpack.state, Phase.LOCAL) if self.unpack else Phase.LOCAL
 
     @property
     def next_try(self) -> float | None:
         """Unix time of the next attempt, None when it is not waiting for one."""
         return self.task.not_before or None if self.task.state is State.PENDING else None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether its figures change all the time, with no change of its tasks to tell of them."""
+        return self.of > 0 or self.unpacking is not None
 
     @property
     def is_settled(self) -> bool:
@@ -81,6 +90,10 @@ def status_of(tasks: Iterable[Task], board: Board) -> Status | None:
     task = by_kind.get(Kind.REPLICATE) or by_kind.get(Kind.DELETE)
     if task is None:
         return None
-    progress = board.find(task.job.id) if task.state is State.RUNNING else None
     unpack = by_kind.get(Kind.UNPACK)
-    return Status(task, unpack, progress.done, progress.of) if progress else Status(task, unpack)
+    sent, unpacking = _progress(task, board) or Progress(), _progress(unpack, board)
+    return Status(task, unpack, sent.done, sent.of, unpacking)
+
+
+def _progress(task: Task | None, board: Board) -> Progress | None:
+    return board.find(task.job.id, task.kind) if task and task.state is State.RUNNING else None

@@ -1,14 +1,20 @@
 """Making a pushed image runnable: each layer becomes a snapshot on top of the one below it."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import structlog
 
 from mirror.core.concurrency import Locks
 from mirror.core.errors import BadLayerError
-from mirror.core.jobs import Job, Outcome, State, Task
+from mirror.core.jobs import Job, Kind, Outcome, State, Task
 from mirror.core.ports import Content, Extraction, Grants, Snapshots
+from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
 from mirror.oci.manifest import (
     MAX_MANIFEST,
+    Descriptor,
+    ImageConfig,
     Manifest,
     Platform,
     chain_ids,
@@ -16,74 +22,104 @@ from mirror.oci.manifest import (
     parse_manifest,
 )
 from mirror.oci.names import Repository
+from mirror.oci.platforms import preference
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image that could be unpacked: its parts, and the machine that it is for."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    diff_ids: list[str]
+    platform: Platform
+
+    def steps(self) -> list[Extraction]:
+        """What unpacking it takes. Raises BadLayerError when config and manifest are at odds."""
+        if len(self.diff_ids) != len(self.layers):
+            raise BadLayerError(f"{len(self.layers)} layers but {len(self.diff_ids)} diff IDs")
+        chain = chain_ids(self.diff_ids)
+        below = ["", *chain[:-1]] if chain else []
+        return [
+            Extraction(layer, diff_id=diff_id, chain_id=chain_id, parent=parent)
+            for layer, diff_id, chain_id, parent in zip(self.layers, self.diff_ids, chain, below, strict=True)
+        ]
+
+
 class Unpacker:
-    """The use case behind every `unpack` task; `platform` is this machine's.
+    """The use case behind every `unpack` task, for the machines that `platforms` names.
 
     The job's lease keeps the snapshots alive until the image config refers to the topmost one.
     """
 
-    def __init__(self, *, content: Content, grants: Grants, snapshots: Snapshots, platform: Platform) -> None:
+    def __init__(
+        self, *, content: Content, grants: Grants, snapshots: Snapshots, platforms: Sequence[Platform], board: Board
+    ) -> None:
         self._content = content
         self._grants = grants
         self._snapshots = snapshots
-        self._platform = platform
+        self._platforms = platforms
+        self._board = board
         self._locks = Locks()
 
     async def attempt(self, task: Task) -> Outcome:
-        """Unpack the image of a job, or those images of an index that this machine can run.
+        """Unpack the image of a job; of an index, for each platform the one image that suits it best.
 
         Raises:
             BadLayerError, ContentMissingError, RegistryError: it will never be runnable.
             StoreUnavailableError: it may be, later.
         """
         raw = await read_whole(self._content, task.job.digest, MAX_MANIFEST)
-        images = await self._runnable(task.job.repository, parse_manifest(raw, task.job.media_type))
-        done = [await self._unpack(image, task.job) for image in images]
-        if not any(done):
-            return Outcome(State.SKIPPED, f"nothing here for {self._platform.os}/{self._platform.architecture}")
+        manifest = parse_manifest(raw, task.job.media_type)
+        images = await self._images(task.job.repository, manifest)
+        # An image without a tag is most likely part of an index to come, which may have a better one.
+        exact = manifest.is_runnable and task.job.reference.tag is None
+        best = (_best(images, platform, exact=exact) for platform in self._platforms)
+        chosen = {image.config.digest: image for image in best if image}
+        if not chosen:
+            return Outcome(State.SKIPPED, f"nothing here for {', '.join(map(str, self._platforms))}")
+        with self._board.entry(task.job.id, Kind.UNPACK) as progress:
+            await self._unpack(chosen.values(), task.job, progress)
         return Outcome(State.DONE)
 
-    async def _runnable(self, repository: Repository, manifest: Manifest) -> list[Manifest]:
-        """The images in a manifest: itself, or those of an index that were pushed here and say that they fit."""
-        if manifest.is_runnable:
-            return [manifest]
-        found: list[Manifest] = []
+    async def _images(self, repository: Repository, manifest: Manifest, said: Platform | None = None) -> list[_Image]:
+        """The images in a manifest: itself, or those of an index that were pushed here and may suit.
+
+        What an index has `said` of an image counts, not the image's own config: containerd goes by it too.
+        """
+        if manifest.is_runnable and manifest.config:
+            config = await self._config(manifest.config)
+            return [_Image(manifest.config, manifest.layers, config.rootfs.diff_ids, said or config.platform)]
+        found: list[_Image] = []
         for child in manifest.manifests:
+            if child.platform and not self._suits(child.platform):
+                continue
             media_type = await self._grants.media_type(repository, child.digest)
-            fits = child.platform is None or self._fits(child.platform)
-            if media_type is not None and fits:
+            if media_type is not None:
                 raw = await read_whole(self._content, child.digest, MAX_MANIFEST)
-                found += await self._runnable(repository, parse_manifest(raw, media_type))
+                found += await self._images(repository, parse_manifest(raw, media_type), child.platform or said)
         return found
 
-    def _fits(self, platform: Platform) -> bool:
-        """Compare as far as both say something; amd64 variants above the baseline are the image author's risk."""
-        wanted, here = platform, self._platform
-        same = (wanted.os, wanted.architecture) == (here.os, here.architecture)
-        return same and (not wanted.variant or not here.variant or wanted.variant == here.variant)
+    async def _config(self, descriptor: Descriptor) -> ImageConfig:
+        return parse_config(await read_whole(self._content, descriptor.digest, MAX_MANIFEST))
 
-    async def _unpack(self, image: Manifest, job: Job) -> bool:
-        """Unpack one image under the job's lease; False when it is for another machine."""
-        if image.config is None:
-            return False
-        config = parse_config(await read_whole(self._content, image.config.digest, MAX_MANIFEST))
-        if not self._fits(config.platform):
-            return False
-        diff_ids = config.rootfs.diff_ids
-        if len(diff_ids) != len(image.layers):
-            raise BadLayerError(f"{len(image.layers)} layers but {len(diff_ids)} diff IDs")
-        parent = ""
-        for layer, diff_id, chain_id in zip(image.layers, diff_ids, chain_ids(diff_ids), strict=True):
-            step = Extraction(layer, diff_id=diff_id, chain_id=chain_id, parent=parent)
-            await self._ensure(step, job.lease)
-            parent = chain_id
-        if parent:
-            await self._snapshots.attach(image.config.digest, parent)
-        return True
+    def _suits(self, image: Platform) -> bool:
+        return any(preference(image, platform) is not None for platform in self._platforms)
+
+    async def _unpack(self, images: Iterable[_Image], job: Job, progress: Progress) -> None:
+        """Unpack images under the job's lease, one after the other."""
+        plans = [(image.config, image.steps()) for image in images]
+        layers = [step.layer for _, steps in plans for step in steps]
+        progress.layers_of, progress.of = len(layers), sum(layer.size for layer in layers)
+        for config, steps in plans:
+            for step in steps:
+                await self._ensure(step, job.lease)
+                progress.layers_done += 1
+                progress.done += step.layer.size
+            if steps:
+                await self._snapshots.attach(config.digest, steps[-1].chain_id)
 
     async def _ensure(self, step: Extraction, lease: str) -> None:
         async with self._locks.alone(step.chain_id):  # images that share a layer wait for it
@@ -92,3 +128,13 @@ class Unpacker:
                 return
             await self._snapshots.extract(step, lease)
             _log.info("layer.unpacked", layer=step.layer.digest, chain_id=step.chain_id)
+
+
+def _best(images: Iterable[_Image], platform: Platform, *, exact: bool) -> _Image | None:
+    """The one that containerd would start on a platform: of several that suit it as well, the first.
+
+    With `exact` only one that is for this very platform will do.
+    """
+    ranks = ((preference(image.platform, platform), image) for image in images)
+    fitting = [(rank, image) for rank, image in ranks if rank == 0 or (rank is not None and not exact)]
+    return min(fitting, key=lambda choice: choice[0])[1] if fitting else None

@@ -2,6 +2,7 @@
 
 from mirror.core.jobs import Task
 from mirror.core.presence import Presence
+from mirror.core.progress import Progress
 from mirror.core.replication.breaker import Breaker
 from mirror.core.status import Status
 
@@ -19,7 +20,16 @@ def render(status: Status) -> dict[str, object]:
         "attempts": task.attempts,
         "next_try": status.next_try,
         "bytes": {"done": status.done, "of": status.of} if status.of else None,
-        "unpack": {"state": unpack.state, "reason": unpack.reason} if unpack else None,
+        "unpack": _render_unpack(unpack, status.unpacking) if unpack else None,
+    }
+
+
+def _render_unpack(task: Task, progress: Progress | None) -> dict[str, object]:
+    return {
+        "state": task.state,
+        "reason": task.reason,
+        "layers": {"done": progress.layers_done, "of": progress.layers_of} if progress else None,
+        "bytes": {"done": progress.done, "of": progress.of} if progress else None,
     }
 
 

@@ -41,6 +41,9 @@ class Platform(msgspec.Struct, frozen=True):
     architecture: str = ""
     variant: str = ""
 
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A typed pointer to content: media type, digest and size in bytes."""

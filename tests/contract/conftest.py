@@ -23,13 +23,14 @@ from tests.rig.containerd import Containerd
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on the double too, unless it asks for a real part by name."""
+    """Run a test on the double too, unless it asks for a real part by name; one of snapshots on two snapshotters."""
     asked = set(metafunc.fixturenames)
     if "part" in asked and not asked & {"channel", "containerd"}:
         # What the suite proves of the double need not be proven by each rule again, but now and then it may be.
         is_rule = metafunc.module.__name__.startswith(f"{__package__}.rules.")
         real = pytest.param("containerd", marks=pytest.mark.slow) if is_rule else "containerd"
-        metafunc.parametrize("part", ["double", real])
+        more = ["native"] if metafunc.module.__name__.endswith("_snapshots") else []
+        metafunc.parametrize("part", ["double", real, *more])
 
 
 @pytest.fixture
@@ -46,24 +47,30 @@ async def channel(containerd: Containerd) -> AsyncIterator[Channel]:
 
 
 @pytest.fixture
+def snapshotter(part: str) -> str:
+    """Whose snapshots they are."""
+    return "native" if part == "native" else Containerd.snapshotter
+
+
+@pytest.fixture
 def double() -> Store:
     """A containerd in memory, empty."""
     return Store(SystemClock())
 
 
 @pytest.fixture
-def rooms(part: str, request: pytest.FixtureRequest) -> Rooms:
+def rooms(part: str, snapshotter: str, request: pytest.FixtureRequest) -> Rooms:
     """The ports; a real containerd is started only for those who use it."""
     if part == "double":
         return DoubleRooms(Connection(request.getfixturevalue("double")))
-    return RealRooms(request.getfixturevalue("channel"))
+    return RealRooms(request.getfixturevalue("channel"), snapshotter)
 
 
 @pytest.fixture
-def witness(part: str, request: pytest.FixtureRequest) -> Witness:
+def witness(part: str, snapshotter: str, request: pytest.FixtureRequest) -> Witness:
     if part == "double":
         return DoubleWitness(request.getfixturevalue("double"))
-    return RealWitness(request.getfixturevalue("containerd"), request.getfixturevalue("channel"))
+    return RealWitness(request.getfixturevalue("containerd"), request.getfixturevalue("channel"), snapshotter)
 
 
 @pytest.fixture

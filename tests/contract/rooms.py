@@ -16,7 +16,6 @@ from tests.double.content import ContentDouble
 from tests.double.leases import LeasesDouble
 from tests.double.records import ContainersDouble, EventsDouble, ImagesDouble
 from tests.double.snapshots import SnapshotsDouble
-from tests.rig.containerd import Containerd
 
 
 class Rooms(Protocol):
@@ -44,8 +43,9 @@ class Rooms(Protocol):
 class RealRooms:
     """Implements `Rooms` over gRPC."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, snapshotter: str) -> None:
         self._channel = channel
+        self._snapshotter = snapshotter
 
     def content(self, clock: Clock) -> ContentStore:
         """See `Rooms`."""
@@ -62,7 +62,7 @@ class RealRooms:
     def snapshots(self) -> Snapshotter:
         """See `Rooms`."""
         clock = SystemClock()
-        return Snapshotter(self._channel, self.content(clock), self.leases(clock), Containerd.snapshotter)
+        return Snapshotter(self._channel, self.content(clock), self.leases(clock), self._snapshotter)
 
     def events(self) -> EventStream:
         """See `Rooms`."""

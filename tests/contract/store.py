@@ -14,6 +14,8 @@ from mirror.pb.snapshots_pb2 import Info, ListSnapshotsRequest
 from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
 from tests.rig.containerd import Containerd
 
+SNAPSHOTTERS = (Containerd.snapshotter, "native")
+"""Those that containerd has on every host."""
 EMPTY = Digest(f"sha256:{hashlib.sha256().hexdigest()}")
 
 
@@ -59,10 +61,13 @@ async def held(channel: Channel, lease: str) -> set[tuple[str, str]]:
 
 
 async def unpacked(channel: Channel) -> dict[str, Info]:
-    """The snapshots by key, unfinished ones included."""
-    request = ListSnapshotsRequest(snapshotter=Containerd.snapshotter)
-    answers = SnapshotsStub(channel.grpc).List(request, metadata=channel.metadata())
-    return {info.name: info async for answer in answers for info in answer.info}
+    """The snapshots by key, whoever's they are, unfinished ones included."""
+    found: dict[str, Info] = {}
+    for snapshotter in SNAPSHOTTERS:
+        request = ListSnapshotsRequest(snapshotter=snapshotter)
+        answers = SnapshotsStub(channel.grpc).List(request, metadata=channel.metadata())
+        found |= {info.name: info async for answer in answers for info in answer.info}
+    return found
 
 
 async def halves(channel: Channel) -> set[str]:

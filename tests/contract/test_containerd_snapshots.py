@@ -1,4 +1,4 @@
-"""Snapshots, on a real containerd with overlayfs and on the double."""
+"""Snapshots, on a real containerd with each snapshotter that it has on every host, and on the double."""
 
 import asyncio
 import secrets
@@ -63,6 +63,7 @@ async def test_extract(
     witness: Witness,
     content: Content,
     snapshots: Snapshots,
+    snapshotter: str,
     directory: Path,
     lease: str,
     compression: Compression,
@@ -72,7 +73,7 @@ async def test_extract(
     assert not await snapshots.hold(lease, step.chain_id)
     await snapshots.extract(step, lease)
     assert await snapshots.hold(lease, step.chain_id)
-    assert ("snapshots/overlayfs", step.chain_id) in await witness.held(lease)
+    assert (f"snapshots/{snapshotter}", step.chain_id) in await witness.held(lease)
     assert (await witness.content_labels(step.layer.digest))["containerd.io/uncompressed"] == step.diff_id
     assert not await halves(witness)
 
@@ -89,23 +90,29 @@ async def test_layers_on_layers(
 
 
 async def test_twice(
-    witness: Witness, content: Content, snapshots: Snapshots, leases: Leases, directory: Path, lease: str
+    witness: Witness,
+    content: Content,
+    snapshots: Snapshots,
+    leases: Leases,
+    directory: Path,
+    snapshotter: str,
+    lease: str,
 ) -> None:
     """What is unpacked already is not unpacked again, but held by the second lease too."""
     step = await one_layer(content, directory, lease, marked())
     await snapshots.extract(step, lease)
     await leases.create(f"{lease}/second")
     await snapshots.extract(step, f"{lease}/second")
-    assert await witness.held(f"{lease}/second") == {("snapshots/overlayfs", step.chain_id)}
+    assert await witness.held(f"{lease}/second") == {(f"snapshots/{snapshotter}", step.chain_id)}
 
 
 async def test_at_the_same_time(
-    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, snapshotter: str, lease: str
 ) -> None:
     """Of those who unpack one layer at the same time (kubelet, say) all succeed, and no half is left."""
     step = await one_layer(content, directory, lease, Layer([Noise("noise", 4_000_000 + secrets.randbelow(1000))]))
     await asyncio.gather(*(snapshots.extract(step, lease) for _ in range(4)))
-    assert ("snapshots/overlayfs", step.chain_id) in await witness.held(lease)
+    assert (f"snapshots/{snapshotter}", step.chain_id) in await witness.held(lease)
     assert not await halves(witness)
 
 

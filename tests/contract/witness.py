@@ -90,9 +90,10 @@ async def halves(witness: Witness) -> set[str]:
 class RealWitness:
     """Implements `Witness` with ctr, and over gRPC where ctr does not tell."""
 
-    def __init__(self, containerd: Containerd, channel: Channel) -> None:
+    def __init__(self, containerd: Containerd, channel: Channel, snapshotter: str) -> None:
         self._containerd = containerd
         self._channel = channel
+        self._snapshotter = snapshotter
 
     async def contents(self) -> set[str]:
         """See `Witness`."""
@@ -157,7 +158,7 @@ class RealWitness:
 
     async def prepare(self, key: str, lease: str) -> None:
         """See `Witness`."""
-        request = PrepareSnapshotRequest(snapshotter=Containerd.snapshotter, key=key)
+        request = PrepareSnapshotRequest(snapshotter=self._snapshotter, key=key)
         await self._channel.call(SnapshotsStub(self._channel.grpc).Prepare, request, lease=lease)
 
     async def create_container(self, image: str, name: str, chain_id: str) -> None:

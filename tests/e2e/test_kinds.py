@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import UPSTREAM
+from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
-from tests.rig.images import ARCHITECTURE, MEDIA
+from tests.rig.images import ARCHITECTURE, MEDIA, build_image, busybox
 from tests.rig.registry import Registry
 from tests.rig.wire import Wire, digest_of
 
@@ -58,11 +61,15 @@ def _custom_fields(push: Pusher) -> None:
     push.manifest(OCI.manifest, "v1", config=config, layers=[config], **{"x-example": {"kept": True}})
 
 
-def _attested_image(push: Pusher) -> None:
+def _attestation(push: Pusher) -> Json:
     unknown = b'{"os": "unknown", "architecture": "unknown", "rootfs": {"diff_ids": ["sha256:0"]}}'
     config = push.blob(OCI.config, unknown)
     statement = push.blob("application/vnd.in-toto+json", b"{}")
-    attestation = push.manifest(OCI.manifest, config=config, layers=[statement])
+    return push.manifest(OCI.manifest, config=config, layers=[statement])
+
+
+def _attestation_alone(push: Pusher) -> None:
+    attestation = _attestation(push)
     attestation["platform"] = {"os": "unknown", "architecture": "unknown"}
     push.manifest(OCI.index, "v1", manifests=[attestation])
 
@@ -73,8 +80,34 @@ def _nested_index(push: Pusher) -> None:
     push.manifest(OCI.index, "v1", manifests=[inner])
 
 
+def _cache_manifest(push: Pusher) -> None:
+    config = push.blob("application/vnd.buildkit.cacheconfig.v0", b'{"layers": []}')
+    push.manifest(OCI.manifest, "v1", config=config, layers=[push.blob(OCI.layer_type("gzip"), b"a layer")])
+
+
+def _cache_index(push: Pusher) -> None:
+    layer = push.blob(OCI.layer_type("zstd"), b"another layer")
+    config = push.blob("application/vnd.buildkit.cacheconfig.v0", b'{"layers": [{}]}')
+    push.manifest(OCI.index, "v1", manifests=[layer, config])
+
+
+def _empty_index(push: Pusher) -> None:
+    push.manifest(OCI.index, "v1", manifests=[])
+
+
 @pytest.mark.parametrize(
-    "kind", [_helm_chart, _signature, _artifact_with_data, _custom_fields, _attested_image, _nested_index]
+    "kind",
+    [
+        _helm_chart,
+        _signature,
+        _artifact_with_data,
+        _custom_fields,
+        _attestation_alone,
+        _nested_index,
+        _cache_manifest,
+        _cache_index,
+        _empty_index,
+    ],
 )
 def test_what_is_no_image(kind: Callable[[Pusher], None], daemon: Daemon, registry: Registry) -> None:
     """It gets upstream byte for byte, and is not unpacked, which is no failure."""
@@ -86,6 +119,25 @@ def test_what_is_no_image(kind: Callable[[Pusher], None], daemon: Daemon, regist
     stored = registry.manifest("team/kinds", "v1")
     assert stored is not None
     assert stored.raw == wire.ask("GET", "/v2/team/kinds/manifests/v1").body
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_an_image_and_its_attestation(
+    directory: Path,
+    daemon: Daemon,
+    containerd: Containerd,
+    said: bool,  # noqa: FBT001 - pytest passes by name
+) -> None:
+    """The image runs, and what is said about it is not taken for one, be it the index or the config that says so."""
+    push, layout = Pusher(Wire(daemon.url)), build_image(directory / "layout", [busybox(directory.name)])
+    Wire(daemon.url).push("team/kinds", layout.digest, layout)
+    attestation = _attestation(push)
+    if said:
+        attestation["platform"] = {"os": "unknown", "architecture": "unknown"}
+    image = layout.top.json() | {"platform": {"os": "linux", "architecture": ARCHITECTURE}}
+    push.manifest(OCI.index, "v1", manifests=[attestation, image])
+    daemon.wait("team/kinds:v1", "unpacked")
+    assert containerd.run_container(f"{UPSTREAM}/team/kinds:v1").strip() == directory.name
 
 
 def test_a_layer_that_lives_elsewhere(daemon: Daemon) -> None:

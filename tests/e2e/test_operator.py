@@ -316,8 +316,11 @@ def test_credentials(directory: Path, containerd: Containerd, layout: Layout) ->
             daemon.wait(NAME, "replicated")
 
 
-def test_an_image_that_cannot_run(daemon: Daemon, directory: Path) -> None:
-    """A layer that is no tar is parked with its reason, leaves no half snapshot, and still gets upstream."""
+def test_an_image_that_cannot_run(daemon: Daemon, containerd: Containerd, directory: Path) -> None:
+    """A layer that is no tar is parked with its reason, leaves no half snapshot, and still gets upstream.
+
+    A retry comes to the same, and leaves nothing behind either.
+    """
     good = build_image(directory / "good", [Layer([File("a", b"b")], "none")])
     raw = good.manifest
     layer = next(child for child in good.children if "layer" in child.media_type)
@@ -329,9 +332,28 @@ def test_an_image_that_cannot_run(daemon: Daemon, directory: Path) -> None:
     broken = raw.replace(layer.digest.encode(), digest_of(bad).encode())
     broken = broken.replace(f'"size":{layer.size}'.encode(), f'"size":{len(bad)}'.encode())
     assert wire.push_manifest("team/bad", "v1", broken).status == 201
-    done = daemon.cli("wait", "team/bad:v1", "--for", "unpacked", "--timeout", "30")
-    assert (done.returncode, "parked" in done.stdout) == (1, True), done
+    _cannot_run(daemon, containerd, digest_of(bad))
     daemon.wait("team/bad:v1", "replicated")
+    until(lambda: not _job_leases(containerd), "no job holds it")
+    job = str(json.loads(daemon.cli("status", "team/bad:v1", "--json").stdout)["job"])
+    assert daemon.cli("jobs", "retry", job).returncode == 0
+    until(lambda: _failures(daemon) == 2, "a second attempt")
+    until(lambda: not _job_leases(containerd), "no job holds it")
+
+
+def _cannot_run(daemon: Daemon, containerd: Containerd, layer: str) -> None:
+    done = daemon.cli("wait", "team/bad:v1", "--for", "unpacked", "--timeout", "30")
+    assert (done.returncode, f"parked (not runnable: layer {layer}" in done.stdout) == (1, True), done
+    assert f"unpack:   parked not runnable: layer {layer}" in daemon.cli("status", "team/bad:v1").stdout
+    assert not [key for key in containerd.snapshots() if key.startswith("extract-")]
+
+
+def _job_leases(containerd: Containerd) -> list[str]:
+    return [lease for lease in ours(containerd.leases()) if "/job/" in lease]
+
+
+def _failures(daemon: Daemon) -> int:
+    return len([line for line in daemon.log_lines() if (line["event"], line.get("kind")) == ("task.failed", "unpack")])
 
 
 def test_what_is_no_image_is_not_unpacked(daemon: Daemon) -> None:

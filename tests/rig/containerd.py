@@ -88,9 +88,9 @@ class Containerd(Process):
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def run_container(self, image: str, *command: str) -> str:
+    def run_container(self, image: str, *command: str, snapshotter: str = snapshotter) -> str:
         """Start a container from an image that is here (`ctr run` never pulls); return what it printed."""
-        return self.ctr(*self._run(image, *command))
+        return self.ctr(*self._run(image, *command, snapshotter=snapshotter))
 
     def container_lines(self, image: str) -> Iterator[str]:
         """Start a container likewise; give each line that it prints as soon as it does."""
@@ -101,9 +101,9 @@ class Containerd(Process):
     def _command(self, *arguments: str) -> list[str]:
         return self.program("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
 
-    def _run(self, image: str, *command: str) -> list[str]:
+    def _run(self, image: str, *command: str, snapshotter: str = snapshotter) -> list[str]:
         places = ["--runc-root", str(self.directory / "runc"), "--fifo-dir", str(self.directory / "fifo")]
-        return ["run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command]
+        return ["run", "--rm", "--snapshotter", snapshotter, *places, image, f"rig-{uuid.uuid4().hex}", *command]
 
     def import_layout(self, layout: Path, base_name: str) -> None:
         """Import an OCI image layout; its tags become `<base_name>:<tag>`."""

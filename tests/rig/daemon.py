@@ -52,6 +52,7 @@ class Daemon(Process):
             "replication": {"backoff_first": 0.05, "backoff_max": 0.5},
             "uploads": {},
             "shutdown": {"deadline": 5.0},
+            "unpack": {},
             "log": {"format": "json"},
         }
 

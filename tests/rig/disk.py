@@ -26,14 +26,14 @@ class Disk:
     def __exit__(self, *_: object) -> None:
         subprocess.run(["umount", "--lazy", str(self.path)], check=True)
 
-    def fill(self) -> None:
-        """Leave no block free."""
+    def fill(self, leave: int = 0) -> None:
+        """Take all its room but for `leave` bytes."""
         with self._ballast.open("ab", buffering=0) as ballast:
             try:
                 while True:
                     ballast.write(_BLOCK)
             except OSError:
-                return
+                ballast.truncate(ballast.tell() - leave)
 
     def fill_for(self, journal: Path) -> None:
         """Leave no room for the smallest change of a journal on this disk, in blocks that it already has included."""

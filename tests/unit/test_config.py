@@ -66,6 +66,7 @@ backoff_max = 60
 
 [unpack]
 images = 3
+platforms = ["linux/amd64", "linux/arm/v7"]
 
 [uploads]
 max_age = 3600
@@ -136,7 +137,7 @@ def test_every_section(file: Path) -> None:
             "backoff_first": 0.5,
             "backoff_max": 60.0,
         },
-        "unpack": {"images": 3},
+        "unpack": {"images": 3, "platforms": ("linux/amd64", "linux/arm/v7")},
         "uploads": {"max_age": 3600.0},
         "shutdown": {"deadline": 5.0},
         "log": {"level": "debug", "format": "json"},
@@ -193,6 +194,7 @@ BAD: dict[str, tuple[str, str]] = {
     "no tasks at once": (f"{REPLICATION}jobs = 0", r"\$\.replication\.jobs"),
     "too many at once": (f"{REPLICATION}blobs = 65", r"\$\.replication\.blobs"),
     "at once in quotes": ('[unpack]\nimages = "2"', r"\$\.unpack\.images"),
+    "no platform": ('[unpack]\nplatforms = ["amd64"]', r"'amd64' is not os/architecture.*\$\.unpack"),
     "negative seconds": ("[shutdown]\ndeadline = -1", r"\$\.shutdown\.deadline"),
     "no seconds": (f"{REPLICATION}backoff_first = 0", r"\$\.replication\.backoff_first"),
     "seconds that are none": ("[uploads]\nmax_age = nan", r"\$\.uploads\.max_age"),

@@ -73,7 +73,7 @@ def test_the_horizon_is_beyond_every_delay(longest: float) -> None:
         (StoreUnavailableError("containerd: away"), State.PENDING, "containerd: away"),
         (JournalUnavailableError("no room", full=True), State.PENDING, "no room"),
         (ContentMissingError(DIGEST), State.PARKED, f"lost: {DIGEST}"),
-        (BadLayerError("no tar"), State.PARKED, "no tar"),
+        (BadLayerError("no tar"), State.PARKED, "not runnable: no tar"),
         (RegistryError(Problem.MANIFEST_INVALID), State.PARKED, "MANIFEST_INVALID: manifest invalid"),
         (DigestMismatchError("?"), State.PARKED, "internal error: DigestMismatchError('?')"),
         (KeyError("bug"), State.PARKED, "internal error: KeyError('bug')"),

@@ -3,7 +3,7 @@
 import pytest
 
 from mirror.core.jobs import Job, Kind, State, Task
-from mirror.core.progress import Board
+from mirror.core.progress import Board, Progress
 from mirror.core.status import Phase, Status, status_of
 from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.names import Reference, Repository, digest_of
@@ -29,6 +29,8 @@ def status(*tasks: Task, board: Board | None = None) -> Status:
         (State.PENDING, 0, State.PENDING, Phase.LOCAL, False),
         (State.PENDING, 0, State.SKIPPED, Phase.LOCAL, False),
         (State.PENDING, 0, State.DONE, Phase.UNPACKED, False),
+        (State.PENDING, 0, State.PARKED, Phase.NOT_RUNNABLE, False),
+        (State.PENDING, 0, State.CANCELLED, Phase.LOCAL, False),
         (State.PENDING, 1, State.PENDING, Phase.REPLICATING, False),
         (State.RUNNING, 0, State.PARKED, Phase.REPLICATING, False),
         (State.DONE, 0, State.RUNNING, Phase.REPLICATED, False),
@@ -70,12 +72,26 @@ def test_the_next_try() -> None:
 def test_progress_is_that_of_the_attempt() -> None:
     """Bytes are told of a job that is being attempted, and of no other."""
     board = Board()
-    with board.entry(JOB.id) as progress:
+    with board.entry(JOB.id, Kind.REPLICATE) as progress:
         progress.done, progress.of = 3, 9
         running = status(task(Kind.REPLICATE, State.RUNNING), board=board)
-        assert (running.done, running.of) == (3, 9)
+        assert (running.done, running.of, running.is_moving) == (3, 9, True)
         assert status(task(Kind.REPLICATE, State.DONE), board=board).of == 0
     assert status(task(Kind.REPLICATE, State.RUNNING), board=board).of == 0
+
+
+def test_progress_of_an_unpacking() -> None:
+    """Layers are told of while they are unpacked, as they were at that moment, whatever goes on upstream."""
+    board, tasks = Board(), (task(Kind.REPLICATE, State.PENDING), task(Kind.UNPACK, State.RUNNING))
+    with board.entry(JOB.id, Kind.UNPACK) as progress:
+        progress.layers_of = 2
+        before = status(*tasks, board=board)
+        progress.layers_done = 1
+        assert before.unpacking == Progress(layers_of=2)
+        assert status(*tasks, board=board) != before
+        assert (before.of, before.is_moving) == (0, True)
+    over = status(*tasks, board=board)
+    assert (over.unpacking, over.is_moving) == (None, False)
 
 
 def test_no_tasks() -> None:

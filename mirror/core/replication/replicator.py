@@ -6,7 +6,7 @@ import structlog
 
 from mirror.core.concurrency import run_all
 from mirror.core.errors import ContentMissingError, UpstreamError
-from mirror.core.jobs import Job, Outcome, State, Task
+from mirror.core.jobs import Job, Kind, Outcome, State, Task
 from mirror.core.ports import Content, Grants, Jobs, Upstream
 from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
@@ -60,7 +60,7 @@ class Replicator:
         job = task.job
         upstream = find_upstream(self._upstreams, job)
         manifests = await self._family(job.repository, await self._load(job.digest, job.media_type))
-        with self._board.entry(job.id) as progress:
+        with self._board.entry(job.id, Kind.REPLICATE) as progress:
             await self._bring(job, await self._blobs(job.repository, manifests), progress)
         for manifest in manifests:
             await self._send_manifest(upstream, job.repository, manifest)

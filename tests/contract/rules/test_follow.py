@@ -122,7 +122,7 @@ async def test_progress(follow: Follow, jobs: Jobs, board: Board, clock: ManualC
     """Bytes have no signal: they are looked at once a second, and told when there are more of them."""
     job = await jobs.enqueue(push())
     await claim(jobs)
-    with board.entry(job.id) as progress:
+    with board.entry(job.id, Kind.REPLICATE) as progress:
         progress.of = 100
         listener = await listen(follow.image(REPOSITORY, TAG))
         assert (await listener.hear()).done == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mirror.core.errors import ContentMissingError, UpstreamError
-from mirror.core.jobs import Backoff, Outcome, State, decide
+from mirror.core.jobs import Backoff, Kind, Outcome, State, decide
 from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from mirror.oci.names import digest_of
 from tests.contract.rules.way import MANIFESTS, UPLOAD, Way, image, index, parsed
@@ -58,11 +58,11 @@ async def test_progress(way: Way) -> None:
     await way.bring(blobs[0])
     task = await way.push(image(*blobs))
     replicator = way.replicator()
-    with way.board.entry(-1) as mine:
+    with way.board.entry(-1, Kind.REPLICATE) as mine:
         await replicator._bring(task.job, blobs, mine)
         assert (mine.done, mine.of) == (2000, 2000)
     await replicator.attempt(task)
-    assert way.board.find(task.job.id) is None
+    assert way.board.find(task.job.id, Kind.REPLICATE) is None
 
 
 async def test_a_manifest_that_is_not_kept_as_it_is(way: Way) -> None:

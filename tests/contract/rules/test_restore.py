@@ -139,7 +139,9 @@ class TestRestore:
         layer = parse_manifest(layout.manifest).layers[0]
         containerd.ctr("content", "rm", layer.digest)
         here = Platform(os="linux", architecture=ARCHITECTURE)
-        unpacker = Unpacker(content=way.content, grants=way.grants, snapshots=snapshots, platform=here)
+        unpacker = Unpacker(
+            content=way.content, grants=way.grants, snapshots=snapshots, platforms=[here], board=way.board
+        )
         unpack = await way.task(task.job, Kind.UNPACK)
         before = set(await unpacked(channel))
         assert await way.restorer().around(unpacker.attempt)(unpack) == DONE
