@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo run test test-all clients soak check bench clean
+.PHONY: matrix matrix-bookworm matrix-trixie matrix-testing
 
 CONFIG ?=
 PORT ?= 5000
@@ -9,7 +10,8 @@ SEED ?=
 # Root's byte code would be in the user's way.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
 bin := .venv/bin
-testing := .run/debian-testing
+debian := $(CURDIR)/.run/debian
+of_containerd := -m containerd tests/contract tests/e2e tests/faults/test_kills.py tests/faults/test_containerd.py
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,8 +33,19 @@ test-all: install ## the whole suite
 
 clients: install ## the tests of real clients, on the newer versions in Debian testing
 	@.ci/install debootstrap
-	$(as_root) $(bin)/python -m tests.rig.debian $(testing)
-	$(as_root) env CLIENTS_ROOT=$(CURDIR)/$(testing) $(bin)/pytest tests/clients
+	$(as_root) $(bin)/python -m tests.rig.debian testing $(debian)-testing
+	$(as_root) env CLIENTS_ROOT=$(debian)-testing $(bin)/pytest tests/clients
+
+# For the night, not for `.ci/run`: a fresh machine has to make two more Debians first. `--keep-going` runs all three.
+matrix: matrix-bookworm matrix-trixie matrix-testing ## the tests of containerd, on 1.6 here, 1.7 and 2.x
+
+matrix-bookworm: install # that of this machine
+	$(as_root) $(bin)/pytest $(of_containerd)
+
+matrix-trixie matrix-testing: matrix-%: install
+	@.ci/install debootstrap
+	$(as_root) $(bin)/python -m tests.rig.debian $* $(debian)-$*
+	$(as_root) env CONTAINERD_ROOT=$(debian)-$* $(bin)/pytest $(of_containerd)
 
 soak: install ## MINUTES of pushes under chaos; SEED=number for those of an earlier run
 	$(as_root) env SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(bin)/pytest tests/soak --log-cli-level=info
@@ -44,9 +57,10 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## memory under a large push; replication beside skopeo copy
+bench: install ## memory under a large push; replication beside skopeo copy; deploys beside a registry
 	$(as_root) $(bin)/python -m bench.memory
 	$(as_root) $(bin)/python -m bench.replication
+	$(as_root) $(bin)/python -m bench.deploy
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

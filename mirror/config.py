@@ -15,6 +15,9 @@ Rate = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+Namespace = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", max_length=76)]
+
+
 class SettingsError(Exception):
     """The settings cannot be used; the text names the file and the path of the offending key."""
 
@@ -52,11 +55,23 @@ class Admin(_Section, frozen=True):
 
 
 class Containerd(_Section, frozen=True):
-    """Which containerd images are imported into, and how they are unpacked there."""
+    """Which containerd images are imported into, and how they are unpacked there.
+
+    `labels` go on every image record. Without any, those of the namespace k8s.io get the one that the kubelet's side of
+    containerd puts on its own.
+    """
 
     address: Path = Path("/run/containerd/containerd.sock")
-    namespace: Text = "default"
+    namespace: Namespace = "default"
     snapshotter: Text = "overlayfs"
+    labels: dict[str, Text] | None = None
+
+    @property
+    def image_labels(self) -> dict[str, str]:
+        """What image records are labelled with."""
+        if self.labels is None and self.namespace == "k8s.io":
+            return {"io.cri-containerd.image": "managed"}
+        return dict(self.labels or {})
 
 
 class Journal(_Section, frozen=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.containerd import Containerd
+from tests.rig.containerd import Containerd, version
 from tests.rig.daemon import Daemon
 from tests.rig.process import Process
 from tests.rig.registry import Registry
@@ -60,6 +60,18 @@ def daemon(directory: Path, containerd: Containerd, registry: Registry) -> Itera
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}) as daemon:
         yield daemon
     assert not daemon.complaints()
+
+
+def pytest_report_header() -> str:
+    """Say which containerd this is about."""
+    return version() or "no containerd"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take a containerd; those that start one of their own are marked where they stand."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "containerd" in item.fixturenames:
+            item.add_marker("containerd")
 
 
 @pytest.hookimpl(wrapper=True)

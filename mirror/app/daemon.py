@@ -12,10 +12,13 @@ from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator
+from mirror.core.outlast import outlast
+from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
+from mirror.core.readiness import Readiness
 from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
@@ -68,10 +71,13 @@ class Daemon:
             clock=rooms.clock,
             changed=changed,
         )
+        self.presence = _presence(rooms, changed)
+        self.readiness = Readiness([lambda: self.presence.reason, gate.reason])
         self.tasks = {
+            "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
-            "reconcile": _reconciler(settings, rooms, self.manifest_push).watch,
+            "reconcile": _reconciler(rooms, self.manifest_push).watch,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
@@ -119,9 +125,18 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
     return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
 
 
-def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
+def _presence(rooms: Rooms, changed: Signal) -> Presence:
+    async def back() -> None:
+        """What failed for want of containerd is tried again at once."""
+        rooms.channel.resume()
+        await outlast(rooms.clock, lambda: rooms.jobs.hurry(None))
+        changed.fire()
+
+    return Presence(rooms.probe, rooms.clock, lost=rooms.channel.suspend, back=back)
+
+
+def _reconciler(rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
     return Reconciler(
-        probe=lambda: rooms.channel.probe(settings.containerd.snapshotter),
         leases=rooms.leases,
         jobs=rooms.jobs,
         in_flight=manifest_push.in_flight,

@@ -59,6 +59,8 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         drain=daemon.drain,
         limits=daemon.replication.limits,
         breakers=daemon.breakers,
+        presence=daemon.presence,
+        readiness=daemon.readiness,
     )
 
 

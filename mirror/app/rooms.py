@@ -12,6 +12,7 @@ from mirror.containerd.channel import Channel
 from mirror.containerd.content import ContentStore
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
+from mirror.containerd.probe import Probe
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.jobs import Backoff
 from mirror.core.replication.breaker import Breaker
@@ -35,8 +36,9 @@ class Rooms:
         self.random = random.SystemRandom()
         self.database = database
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
+        self.probe = Probe(self.channel, settings.containerd.snapshotter)
         self.content = ContentStore(self.channel, self.clock)
-        self.images = ImageRecords(self.channel)
+        self.images = ImageRecords(self.channel, settings.containerd.image_labels)
         self.leases = LeaseManager(self.channel, self.clock)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
         self.grants = GrantsTable(database)

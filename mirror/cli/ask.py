@@ -54,8 +54,8 @@ def wait(reference: str, goal: str, timeout: float, path: Path, socket: Path | N
 
 
 def _print_all(answer: dict[str, Any]) -> None:
-    if answer["draining"]:
-        click.echo("draining: new pushes are refused")
+    for reason in answer["not_ready"]:
+        click.echo(f"no pushes are taken: {reason}")
     for name, upstream in answer["upstreams"].items():
         if upstream["state"] != "ok":
             click.echo(f"upstream {name} is {upstream['state']}: {upstream['reason']}")

@@ -11,13 +11,12 @@ import structlog
 from mirror import app
 from mirror.cli.options import BAD_SETTINGS, DAMAGED, config_option, settings_or_exit
 from mirror.config import SettingsError
-from mirror.containerd.channel import SnapshotterError
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.db import JournalDamagedError, JournalError
 from mirror.runtime.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
-_KNOWN = (JournalError, JournalUnavailableError, SnapshotterError, OSError)
+_KNOWN = (JournalError, JournalUnavailableError, OSError)
 
 
 @click.command()

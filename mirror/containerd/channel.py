@@ -4,28 +4,19 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.ports import StoreFacts
-from mirror.pb.introspection_pb2 import Plugin, PluginsRequest
-from mirror.pb.introspection_pb2_grpc import IntrospectionStub
-from mirror.pb.namespaces_pb2 import CreateNamespaceRequest, Namespace
-from mirror.pb.namespaces_pb2_grpc import NamespacesStub
-from mirror.pb.version_pb2_grpc import VersionStub
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
-_CONTENT = "io.containerd.content.v1"
-_SNAPSHOTTERS = "io.containerd.snapshotter.v1"
 # In the words of the operating system: containerd has no code of its own for it.
 _NO_SPACE = "no space left on device"
 _MAX_MESSAGE = 16 * 1024 * 1024
@@ -43,10 +34,6 @@ _OPTIONS = (
 def begins_with(field: str, prefix: str) -> str:
     """The filter for what has a `field` that begins with `prefix`; containerd reads the value as a string of Go."""
     return f"{field}~={json.dumps('^' + re.escape(prefix))}"
-
-
-class SnapshotterError(Exception):
-    """The configured snapshotter is not there, or containerd could not start it: a matter for the operator."""
 
 
 @contextmanager
@@ -77,6 +64,8 @@ class Channel:
         self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
         self.namespace = namespace
         self._deadline = deadline
+        self._suspended: str | None = None
+        self._waiting: set[asyncio.Timeout] = set()
 
     def metadata(self, lease: str = "") -> grpc.aio.Metadata:
         """The headers of a call: the namespace, and the lease that shall hold what the call makes."""
@@ -125,6 +114,7 @@ class Channel:
         deadline: float | None = None,
     ) -> _Answer:
         """As `call`, for a caller that reads the gRPC error itself (`grpc.aio.AioRpcError`)."""
+        self._check()
         return await method(request, metadata=self.metadata(lease), timeout=deadline or self._deadline)
 
     async def stream(
@@ -146,7 +136,7 @@ class Channel:
         try:
             while True:
                 with store_errors():
-                    async with asyncio.timeout(None if is_endless else self._deadline):
+                    async with self.patience(None if is_endless else self._deadline):
                         answer = await anext(answers, None)
                 if answer is None:
                     return
@@ -154,41 +144,38 @@ class Channel:
         finally:
             call.cancel()
 
-    async def probe(self, snapshotter: str) -> StoreFacts:
-        """Make the namespace if need be, check the snapshotter, and ask containerd about itself.
+    @asynccontextmanager
+    async def patience(self, seconds: float | None) -> AsyncIterator[None]:
+        """Wait for containerd at most this long, and no longer than until it is known to be away.
 
         Raises:
-            StoreUnavailableError: containerd is away.
-            SnapshotterError: it is there, but has no such snapshotter in working order.
+            TimeoutError: it did not answer.
+            StoreUnavailableError: it is known to be away.
         """
-        version = await self.call(VersionStub(self.grpc).Version, Empty())
-        await self._ensure_namespace()
-        kinds = [f"type=={kind}" for kind in (_CONTENT, _SNAPSHOTTERS)]
-        answer = await self.call(IntrospectionStub(self.grpc).Plugins, PluginsRequest(filters=kinds))
-        snapshotters = {plugin.id: plugin for plugin in answer.plugins if plugin.type == _SNAPSHOTTERS}
-        _check_snapshotter(snapshotter, snapshotters)
-        content = next((plugin for plugin in answer.plugins if plugin.type == _CONTENT), Plugin())
-        return StoreFacts(version.version, _root(content), _root(snapshotters[snapshotter]))
+        self._check()
+        async with asyncio.timeout(seconds) as limit:
+            self._waiting.add(limit)
+            try:
+                yield
+            finally:
+                self._waiting.discard(limit)
 
-    async def _ensure_namespace(self) -> None:
-        request = CreateNamespaceRequest(namespace=Namespace(name=self.namespace))
-        await self.attempt(NamespacesStub(self.grpc).Create, request, unless=StatusCode.ALREADY_EXISTS)
+    def suspend(self, reason: str) -> None:
+        """Containerd does not answer: until `resume`, calls fail at once, and streams that wait for it too."""
+        self._suspended = reason
+        for limit in self._waiting:
+            if not limit.expired():
+                limit.reschedule(0)  # in the past
+        self._waiting.clear()
+
+    def resume(self) -> None:
+        """It answers again."""
+        self._suspended = None
+
+    def _check(self) -> None:
+        if self._suspended:
+            raise StoreUnavailableError(self._suspended)
 
     async def close(self) -> None:
         """Cancel what is under way and hang up."""
         await self.grpc.close()
-
-
-def _root(plugin: Plugin) -> Path | None:
-    root = plugin.exports.get("root")
-    return Path(root) if root else None
-
-
-def _check_snapshotter(wanted: str, plugins: dict[str, Plugin]) -> None:
-    working = sorted(name for name, plugin in plugins.items() if not plugin.HasField("init_err"))
-    if wanted in working:
-        return
-    reason = f"failed to start ({plugins[wanted].init_err.message})" if wanted in plugins else "does not exist"
-    raise SnapshotterError(
-        f"snapshotter {wanted!r} {reason}; containerd has these in working order: {', '.join(working) or 'none'}"
-    )

@@ -1,6 +1,5 @@
 """The content store: blobs by digest, and the ingests that become blobs."""
 
-import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -71,7 +70,7 @@ class ContentStore:
         """The next chunk, empty at the end."""
         try:
             with store_errors(StatusCode.NOT_FOUND):
-                async with asyncio.timeout(self._patience.message):
+                async with self._channel.patience(self._patience.message):
                     answer = await call.read()
         except grpc.aio.AioRpcError as error:
             raise ContentMissingError(digest) from error

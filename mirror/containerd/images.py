@@ -1,5 +1,6 @@
 """Image records: containerd's names for content, which are our tags."""
 
+from collections.abc import Mapping
 from datetime import UTC
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -18,10 +19,11 @@ _ROUNDS = 5
 
 
 class ImageRecords:
-    """Implements `mirror.core.ports.Images`."""
+    """Implements `mirror.core.ports.Images`; `labels` go on every record that it makes or moves."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, labels: Mapping[str, str] | None = None) -> None:
         self._channel = channel
+        self._labels = labels or {}
         self._stub = ImagesStub(channel.grpc)
 
     async def get(self, name: str) -> Image | None:
@@ -42,7 +44,7 @@ class ImageRecords:
 
     async def point(self, name: str, target: Descriptor) -> None:
         """See `Images.point`."""
-        image = pb.Image(name=name, target=descriptor(target))
+        image = pb.Image(name=name, target=descriptor(target), labels=self._labels)
         for _ in range(_ROUNDS):
             if await self._move(image) or await self._create(image):
                 return
@@ -50,7 +52,8 @@ class ImageRecords:
 
     async def _move(self, image: pb.Image) -> bool:
         """False when there is no such record."""
-        request = pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=["target"]))
+        mask = FieldMask(paths=["target", *(f"labels.{key}" for key in self._labels)])
+        request = pb.UpdateImageRequest(image=image, update_mask=mask)
         return await self._channel.attempt(self._stub.Update, request, unless=StatusCode.NOT_FOUND) is not None
 
     async def _create(self, image: pb.Image) -> bool:

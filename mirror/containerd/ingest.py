@@ -43,6 +43,7 @@ class WriteStream:
     """One `Content.Write` call; it locks the ref of its first message until it is closed or has failed."""
 
     def __init__(self, channel: Channel, lease: str) -> None:
+        self._channel = channel
         self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
         self._answers = aiter(self._call)
         self._closed = False
@@ -113,7 +114,7 @@ class WriteStream:
             raise StoreUnavailableError("the write stream is closed")
         try:
             with store_errors(*answers):
-                async with asyncio.timeout(within):
+                async with self._channel.patience(within):
                     yield
         except BaseException:  # a cancelled exchange too: what containerd answers next would be taken for another's
             self._cancel()

@@ -28,6 +28,10 @@ class Gate:
         """Whether new pushes are taken."""
         return not (self._holds or self._shut)
 
+    def reason(self) -> str | None:
+        """Why new pushes are not taken, None when they are."""
+        return None if self.is_open else "draining for maintenance"
+
     def check(self) -> None:
         """Refuse a new push while it is closed. Raises RegistryError: DRAINING."""
         if not self.is_open:

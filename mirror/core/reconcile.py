@@ -1,16 +1,16 @@
 """Comparing the journal with containerd after a start, and mending what a crash left between them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.outlast import outlast
-from mirror.core.ports import Clock, Jobs, Leases, StoreFacts
+from mirror.core.ports import Clock, Jobs, Leases
 from mirror.core.publish import JOB_LEASES
 
 _log = structlog.get_logger(__name__)
-_PROBE_EVERY = 1.0
+_RETRY_AFTER = 1.0
 # A lease that could not be ended, because containerd was away just then, is an orphan until the next round.
 _MEND_EVERY = 30.0
 
@@ -18,20 +18,17 @@ _MEND_EVERY = 30.0
 class Reconciler:
     """Makes the job leases in containerd exactly those that the journal's jobs need.
 
-    `probe` asks containerd about itself, or says why it cannot be used; `in_flight` names the leases of pushes that
-    have not reached the journal yet.
+    `in_flight` names the leases of pushes that have not reached the journal yet.
     """
 
     def __init__(
         self,
         *,
-        probe: Callable[[], Awaitable[StoreFacts]],
         leases: Leases,
         jobs: Jobs,
         in_flight: Callable[[], frozenset[str]],
         clock: Clock,
     ) -> None:
-        self._probe = probe
         self._leases = leases
         self._jobs = jobs
         self._in_flight = in_flight
@@ -41,11 +38,9 @@ class Reconciler:
         """Mend once, as soon as containerd answers."""
         while True:
             try:
-                _log.info("containerd.ready", version=(await self._probe()).version)
                 return await outlast(self._clock, self.mend)
-            except StoreUnavailableError as error:
-                _log.warning("containerd.unavailable", reason=str(error))
-                await self._clock.sleep(_PROBE_EVERY)
+            except StoreUnavailableError:
+                await self._clock.sleep(_RETRY_AFTER)
 
     async def watch(self) -> None:
         """Mend as soon as containerd answers, and then now and then, for as long as the daemon runs."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -10,6 +11,8 @@ from mirror.core.follow import Follow
 from mirror.core.jobs import FINISHED, Kind, State
 from mirror.core.operate import Operator
 from mirror.core.ports import Clock
+from mirror.core.presence import Presence
+from mirror.core.readiness import Readiness
 from mirror.core.registries import Registries
 from mirror.core.replication.breaker import Breaker
 from mirror.core.replication.pace import Limits
@@ -20,7 +23,7 @@ from mirror.http.events import EventStreams
 from mirror.http.jobs import JobHandlers
 from mirror.http.limits import LimitHandlers
 from mirror.http.middleware import errors, request_log
-from mirror.http.rendering import render, render_task, render_upstream
+from mirror.http.rendering import render, render_containerd, render_task, render_upstream
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Reference, Repository, split_image
 
@@ -38,12 +41,14 @@ class AdminUseCases:
     drain: Drain
     limits: Limits
     breakers: Mapping[str, Breaker]
+    presence: Presence
+    readiness: Readiness
 
 
 def admin_application(use: AdminUseCases, *, registries: Registries, clock: Clock) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock), errors])
-    app.router.add_routes(AdminHandlers(use.watch, use.follow, use.drain, use.breakers, registries).routes())
+    app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
@@ -53,13 +58,10 @@ def admin_application(use: AdminUseCases, *, registries: Registries, clock: Cloc
 class AdminHandlers:
     """The handlers of questions."""
 
-    def __init__(
-        self, watch: Watch, follow: Follow, drain: Drain, breakers: Mapping[str, Breaker], registries: Registries
-    ) -> None:
-        self._watch = watch
-        self._follow = follow
-        self._drain = drain
-        self._breakers = breakers
+    def __init__(self, use: AdminUseCases, registries: Registries) -> None:
+        self._use = use
+        self._watch = use.watch
+        self._follow = use.follow
         self._registries = registries
         self._streams = EventStreams()
 
@@ -67,6 +69,7 @@ class AdminHandlers:
         """Which request goes where."""
         return [
             web.get("/status", self.status),
+            web.get("/ready", self.ready),
             web.get("/events", self.events, allow_head=False),
             web.get("/wait", self.wait),
         ]
@@ -87,9 +90,17 @@ class AdminHandlers:
         return {
             "counts": await self._watch.counts(),
             "tasks": [render_task(task) for task in tasks],
-            "draining": self._drain.refuses,
-            "upstreams": {name: render_upstream(breaker) for name, breaker in self._breakers.items()},
+            "draining": self._use.drain.refuses,
+            "not_ready": self._use.readiness.reasons(),
+            "containerd": render_containerd(self._use.presence),
+            "upstreams": {name: render_upstream(breaker) for name, breaker in self._use.breakers.items()},
         }
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """Say whether pushes are taken: 200, or 503 with the reasons why not."""
+        reasons = self._use.readiness.reasons()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=status)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Tell each change of `image` until it is final; without it those of all jobs."""

@@ -5,11 +5,14 @@ import secrets
 
 import pytest
 
+from mirror.containerd.channel import Channel
+from mirror.containerd.images import ImageRecords
 from mirror.core.ports import Content, Image, Images, Leases
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.runtime.clock import SystemClock
 from tests.contract.store import fresh, store
 from tests.contract.witness import Witness
+from tests.rig.containerd import Containerd
 
 
 @pytest.fixture
@@ -82,6 +85,17 @@ async def test_a_record_is_deleted(images: Images, name: str) -> None:
     for _ in range(2):
         await images.delete(name)
         assert await images.get(name) is None
+
+
+async def test_labels_of_ours(containerd: Containerd, channel: Channel, name: str) -> None:
+    """They are on a record that is made, and are put on one that somebody else made, beside what it has."""
+    await ImageRecords(channel).point(name, target())
+    containerd.ctr("images", "label", name, "team=ours")
+    labelled = ImageRecords(channel, {"io.cri-containerd.image": "managed"})
+    for record in (name, f"{name}-new"):
+        await labelled.point(record, target())
+        assert "io.cri-containerd.image=managed" in containerd.ctr("images", "ls", f"name=={record}")
+    assert "team=ours" in containerd.ctr("images", "ls", f"name=={name}")
 
 
 async def test_what_a_record_keeps(

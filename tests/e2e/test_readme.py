@@ -46,6 +46,7 @@ def test_the_make_targets() -> None:
         assert {"make demo": "tests.rig.demo", "make test": "pytest"}[command] in plan.stdout
 
 
+@pytest.mark.containerd
 def test_the_demo() -> None:
     """The demo ends well."""
     done = subprocess.run(

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
@@ -11,6 +13,7 @@ from tests.rig.wire import Wire, digest_of
 BLOB = bytes(range(256)) * 4000
 
 
+@pytest.mark.containerd
 def test_its_disk_is_full(directory: Path) -> None:
     """A push is a 507 that says whose disk is full, and succeeds once there is room again."""
     upstreams = {UPSTREAM: "http://127.0.0.1:1"}

@@ -1,5 +1,10 @@
-"""A private containerd: its own root, state and socket; nothing of the host's is touched."""
+"""A private containerd: its own root, state and socket; nothing of the host's is touched.
 
+`CONTAINERD_ROOT` in the environment names the root directory of another Debian to take it from, and `ctr` and `runc`
+with it.
+"""
+
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -10,20 +15,33 @@ import psutil
 
 from tests.rig import toml
 from tests.rig.process import Process
+from tests.rig.programs import Programs
 
 _RUN = 60.0
+_ROOT = os.environ.get("CONTAINERD_ROOT", "")
+
+
+def version() -> str:
+    """What the containerd of the tests says of itself; empty where none can be run, as it needs root."""
+    if os.geteuid():
+        return ""
+    command = ["chroot", _ROOT or "/", "containerd", "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 class Containerd(Process):
-    """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes."""
+    """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes.
+
+    It listens there, or where another one did that has ended.
+    """
 
     name = "containerd"
     namespace = "default"
     snapshotter = "overlayfs"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str | None = None) -> None:
         super().__init__(directory)
-        self.address = str(directory / "c.sock")
+        self.address = address or str(directory / "c.sock")
         self._config = directory / "config.toml"
         self._config.write_text(toml.dump(self._settings()))
 
@@ -40,11 +58,20 @@ class Containerd(Process):
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""
-        return ["containerd", "--config", str(self._config)]
+        return self.program("containerd", "--config", str(self._config))
+
+    def program(self, *arguments: str) -> list[str]:
+        """The command line of a program that came with it.
+
+        That of this machine runs outside of any room: people have a `ctr` for it that looks for its fifos in /run.
+        """
+        if not _ROOT:
+            return list(arguments)
+        return Programs(self.directory, self.directory, Path(_ROOT)).command(*arguments)
 
     def is_ready(self) -> bool:
         """Whether it answers to ctr."""
-        probe = ["ctr", "--address", self.address, "version"]
+        probe = self.program("ctr", "--address", self.address, "version")
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
     def ctr(self, *arguments: str, stdin: IO[bytes] | None = None, seconds: float = _RUN) -> str:
@@ -53,7 +80,7 @@ class Containerd(Process):
         Raises:
             RuntimeError: with ctr's own words.
         """
-        command = ["ctr", "--address", self.address, "--namespace", self.namespace, *arguments]
+        command = self._command(*arguments)
         done = subprocess.run(
             command, stdin=stdin or subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
         )
@@ -63,8 +90,20 @@ class Containerd(Process):
 
     def run_container(self, image: str, *command: str) -> str:
         """Start a container from an image that is here (`ctr run` never pulls); return what it printed."""
+        return self.ctr(*self._run(image, *command))
+
+    def container_lines(self, image: str) -> Iterator[str]:
+        """Start a container likewise; give each line that it prints as soon as it does."""
+        command = self._command(*self._run(image))
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
+            yield from running.stdout or ()
+
+    def _command(self, *arguments: str) -> list[str]:
+        return self.program("ctr", "--address", self.address, "--namespace", self.namespace, *arguments)
+
+    def _run(self, image: str, *command: str) -> list[str]:
         places = ["--runc-root", str(self.directory / "runc"), "--fifo-dir", str(self.directory / "fifo")]
-        return self.ctr("run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command)
+        return ["run", "--rm", *places, image, f"rig-{uuid.uuid4().hex}", *command]
 
     def import_layout(self, layout: Path, base_name: str) -> None:
         """Import an OCI image layout; its tags become `<base_name>:<tag>`."""

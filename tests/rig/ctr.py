@@ -17,9 +17,9 @@ class ClientContainerd(Containerd):
         super().__init__(programs.state)
         self.programs = programs
 
-    def command(self) -> list[str]:
-        """Start it in its room."""
-        return self.programs.command(*super().command())
+    def program(self, *arguments: str) -> list[str]:
+        """Run everything in its room."""
+        return self.programs.command(*arguments)
 
 
 class Ctr(Client):

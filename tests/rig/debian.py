@@ -1,37 +1,45 @@
-"""`make clients`: a root directory with Debian testing, for its newer versions of the clients; made once."""
+"""Root directories with newer releases of Debian, for their newer programs; each is made once.
+
+`make clients` takes its clients from one, and `make matrix` its containerd.
+"""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PACKAGES = (
+_CONTAINERD = ("containerd", "runc")
+_CLIENTS = (
     "buildah",
-    "containerd",
     "crane",
     "docker-buildx",
     "docker-cli",
     "docker.io",
     "oras",
     "podman",
-    "runc",
     "skopeo",
 )
+PACKAGES: Mapping[str, Sequence[str]] = {"trixie": _CONTAINERD, "testing": (*_CONTAINERD, *_CLIENTS)}
+"""What is wanted of each release."""
 
 
-def make(root: Path) -> None:
-    """Make the root, from where this machine gets its own Debian; what an earlier run did not finish goes first.
+def make(root: Path, suite: str, packages: Sequence[str]) -> None:
+    """Make the root of a release, from where this machine gets its own Debian.
+
+    One that an earlier run did not finish, or that was made with other packages, goes first.
 
     Raises:
         subprocess.CalledProcessError: a step failed; it has printed why.
     """
-    if _stamp(root).exists():
+    stamp, wanted = root / "etc/registry-mirror", " ".join([suite, *packages])
+    if stamp.exists() and stamp.read_text() == wanted:
         return
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["debootstrap", "--variant=minbase", "testing", str(root), _archive()], check=True)
-    _install(root)
-    _stamp(root).touch()
+    subprocess.run(["debootstrap", "--variant=minbase", suite, str(root), _archive()], check=True)
+    _install(root, packages)
+    stamp.write_text(wanted)
 
 
 def _archive() -> str:
@@ -43,17 +51,13 @@ def _archive() -> str:
     return sites[0]
 
 
-def _install(root: Path) -> None:
-    """Install the clients; nothing is started in a root without an init, and the lists of a mirror may be old."""
+def _install(root: Path, packages: Sequence[str]) -> None:
+    """Install the packages; nothing is started in a root without an init, and the lists of a mirror may be old."""
     apt = ["chroot", str(root), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", "--quiet"]
     subprocess.run([*apt, "--option", "Acquire::Check-Valid-Until=false", "update"], check=True)
-    subprocess.run([*apt, "install", "--no-install-recommends", *PACKAGES], check=True)
+    subprocess.run([*apt, "install", "--no-install-recommends", *packages], check=True)
     subprocess.run([*apt, "clean"], check=True)
 
 
-def _stamp(root: Path) -> Path:
-    return root / "etc/registry-mirror-clients"
-
-
 if __name__ == "__main__":
-    make(Path(sys.argv[1]).absolute())
+    make(Path(sys.argv[2]).absolute(), sys.argv[1], PACKAGES[sys.argv[1]])

@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 """This machine's, in Go's words."""
 
 _CHUNK = 1 << 20
+_LETTERS = b"etaoinshrdlucmfwyp"
+_PHRASE = 24
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,37 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A regular file of `size` bytes that compress as code and prose do, to about a third; each path has its own."""
+
+    path: str
+    size: int
+    mode: int = 0o644
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, piece by piece."""
+        source = random.Random(self.path)  # noqa: S311 - it must repeat itself
+        for start in range(0, self.size, _CHUNK):
+            wanted = min(_CHUNK, self.size - start)
+            yield b"".join(source.choices(_phrases(), k=wanted // _PHRASE + 1))[:wanted]
+
+
+@cache
+def _phrases() -> Sequence[bytes]:
+    """Some words in a row, each time as many bytes; one by one they would take too long to string together."""
+    source = random.Random(0)  # noqa: S311 - it must repeat itself
+    words = [bytes(source.choices(_LETTERS, k=source.randint(2, 9))) for _ in range(1000)]
+    return [b" ".join(source.choices(words, k=_PHRASE))[:_PHRASE] for _ in range(1 << 16)]
+
+
+Content = File | Noise | Text
+
+
+@dataclass(frozen=True)
 class Layer:
     """What goes into one layer, and how it is packed."""
 
-    files: Sequence[File | Noise]
+    files: Sequence[Content]
     compression: Compression = "gzip"
 
 
@@ -242,7 +272,7 @@ class _Builder:
         return Descriptor(media_type, f"sha256:{encoded}", len(data))
 
 
-def _tar(files: Sequence[File | Noise]) -> Iterator[bytes]:
+def _tar(files: Sequence[Content]) -> Iterator[bytes]:
     for file in files:
         header = tarfile.TarInfo(file.path)
         header.mode, header.size = file.mode, file.size

@@ -16,6 +16,7 @@ root=$1 scratch=$2 containers=$3
 shift 3
 if [ "$root" != / ]; then
     mount --rbind "$root" "$root" # docker wants its root to be a mount point
+    mount -t tmpfs tmpfs "$root/tmp" # where the place of $scratch is made, so that it does not stay in the root
     for place in /proc /sys /dev "$scratch"; do
         mkdir -p "$root/$place"
         mount --rbind "$place" "$root/$place"

@@ -113,19 +113,19 @@ class Wire:
 class AdminWire(Wire):
     """Requests to the admin socket of a daemon."""
 
-    def __init__(self, address: Path) -> None:
-        super().__init__("http://registry-mirror")
+    def __init__(self, address: Path, *, patience: float = _ANSWER) -> None:
+        super().__init__("http://registry-mirror", patience=patience)
         self._address = address
 
     def _connection(self) -> HTTPConnection:
-        return _UnixConnection(self._address)
+        return _UnixConnection(self._address, self._patience)
 
 
 class _UnixConnection(HTTPConnection):
     """A connection to a unix socket."""
 
-    def __init__(self, address: Path) -> None:
-        super().__init__("registry-mirror", timeout=_ANSWER)
+    def __init__(self, address: Path, patience: float) -> None:
+        super().__init__("registry-mirror", timeout=patience)
         self._address = address
 
     def connect(self) -> None:

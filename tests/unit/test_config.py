@@ -50,6 +50,7 @@ socket = "/tmp/admin.sock"
 address = "/tmp/containerd.sock"
 namespace = "k8s.io"
 snapshotter = "native"
+labels = { team = "ours" }
 
 [journal]
 path = "/tmp/journal.db"
@@ -90,6 +91,20 @@ def read(file: Path, text: str) -> Settings:
     return load(file)
 
 
+@pytest.mark.parametrize(
+    ("section", "labels"),
+    [
+        ("", {}),
+        ('namespace = "k8s.io"', {"io.cri-containerd.image": "managed"}),
+        ('namespace = "k8s.io"\nlabels = {}', {}),
+        ('labels = { "team" = "ours" }', {"team": "ours"}),
+    ],
+)
+def test_image_labels(file: Path, section: str, labels: dict[str, str]) -> None:
+    """In the namespace of Kubernetes, images look like the kubelet's own, unless something else is said."""
+    assert read(file, f"{MINIMAL}\n[containerd]\n{section}\n").containerd.image_labels == labels
+
+
 def test_defaults(file: Path) -> None:
     """An upstream is all that must be said."""
     settings = read(file, MINIMAL)
@@ -109,6 +124,7 @@ def test_every_section(file: Path) -> None:
             "address": Path("/tmp/containerd.sock"),  # noqa: S108 - never opened
             "namespace": "k8s.io",
             "snapshotter": "native",
+            "labels": {"team": "ours"},
         },
         "journal": {"path": Path("/tmp/journal.db")},  # noqa: S108 - never opened
         "replication": {

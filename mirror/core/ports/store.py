@@ -21,6 +21,16 @@ class StoreFacts:
     snapshots: Path | None
 
 
+class Introspection(Protocol):
+    """What can be asked of containerd itself. Raises StoreUnavailableError: it is away, or one we cannot work with."""
+
+    async def ask(self) -> StoreFacts:
+        """Ask whether it is there and what it is, and check that it has what we need. Costs it next to nothing."""
+
+    async def prepare(self) -> None:
+        """Make the namespace if need be."""
+
+
 class Ingest(Protocol):
     """One open write into the content store; the store's lock on its ref is ours until `close`.
 

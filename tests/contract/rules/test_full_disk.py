@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.oci.names import Reference, digest_of
 from tests.contract.pushes import REPOSITORY, push
 from tests.contract.store import fresh, store
-from tests.rig.containerd import Containerd
 from tests.rig.disk import Disk
 from tests.rig.wire import manifest
 from tests.unit.clock import EPOCH, ManualClock
@@ -147,12 +145,11 @@ async def test_the_sweeper_comes_back(
 
 
 async def test_the_reconciler_waits_for_the_journal(
-    database: Database, channel: Channel, leases: Leases, path: Path, clock: ManualClock
+    database: Database, leases: Leases, path: Path, clock: ManualClock
 ) -> None:
     """A journal that somebody holds is asked again, and what is to be mended is mended then."""
     job = await JobsTable(database).enqueue(push())
     reconciler = Reconciler(
-        probe=partial(channel.probe, Containerd.snapshotter),
         leases=leases,
         jobs=JobsTable(database),
         in_flight=frozenset,
