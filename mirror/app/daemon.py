@@ -24,6 +24,7 @@ from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
 from mirror.core.replication.restore import Restorer
+from mirror.core.seen import Seen
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.core.watch import Watch
@@ -45,7 +46,8 @@ class Daemon:
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start)
         self.manifest_push = _manifest_push(rooms, changed, gate)
-        self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
+        seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
+        self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants, seen=seen)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = Removal(
             content=rooms.content,

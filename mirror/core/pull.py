@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Grants, Images
+from mirror.core.seen import Seen
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -19,26 +20,30 @@ class Stored:
 
 
 class Pull:
-    """The reading use cases. What a repository was never given does not exist for it, whatever the store holds."""
+    """The reading use cases. What a repository was never given does not exist for it, whatever the store holds.
 
-    def __init__(self, *, content: Content, images: Images, grants: Grants) -> None:
+    With `hold` what is found stays for some minutes: whoever only asks whether it is here may mean not to push it.
+    """
+
+    def __init__(self, *, content: Content, images: Images, grants: Grants, seen: Seen) -> None:
         self._content = content
         self._images = images
         self._grants = grants
+        self._seen = seen
 
-    async def blob(self, repository: Repository, digest: Digest) -> Stored:
+    async def blob(self, repository: Repository, digest: Digest, *, hold: bool = False) -> Stored:
         """Find a blob. Raises RegistryError: BLOB_UNKNOWN."""
         if digest in await self._grants.granted(repository, [digest]):
-            size = await self._content.size(digest)
+            size = await self._size(digest, hold=hold)
             if size is not None:
                 return Stored(digest, "application/octet-stream", size)
         raise RegistryError(Problem.BLOB_UNKNOWN, digest)
 
-    async def manifest(self, repository: Repository, reference: Reference) -> Stored:
+    async def manifest(self, repository: Repository, reference: Reference, *, hold: bool = False) -> Stored:
         """Find a manifest. Raises RegistryError: MANIFEST_UNKNOWN."""
         digest = reference.digest or await self._tagged(repository, reference)
         media_type = digest and await self._grants.media_type(repository, digest)
-        size = await self._content.size(digest) if digest and media_type else None
+        size = await self._size(digest, hold=hold) if digest and media_type else None
         if not digest or not media_type or size is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
         return Stored(digest, media_type, size)
@@ -46,6 +51,12 @@ class Pull:
     def read(self, stored: Stored, offset: int, length: int) -> AsyncIterator[bytes]:
         """Stream a part of what was found. Raises ContentMissingError when it has been collected since."""
         return self._content.read(stored.digest, offset, length)
+
+    async def _size(self, digest: Digest, *, hold: bool) -> int | None:
+        """Look for content; leased first where it is to stay, as it may be collected in between."""
+        if hold:
+            await self._seen.hold(digest)
+        return await self._content.size(digest)
 
     async def _tagged(self, repository: Repository, reference: Reference) -> Digest | None:
         image = await self._images.get(repository.image(reference))

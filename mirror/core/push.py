@@ -110,7 +110,8 @@ class BlobPush:
         """Take a chunk; returns how many bytes the session holds now.
 
         Raises:
-            RegistryError: UPLOAD_UNKNOWN, UPLOAD_BUSY, RANGE_INVALID, SIZE_INVALID.
+            RegistryError: UPLOAD_UNKNOWN (its bytes may be gone from the store, too), UPLOAD_BUSY, RANGE_INVALID,
+                SIZE_INVALID.
         """
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk)
@@ -189,6 +190,25 @@ class BlobPush:
         return upload
 
     @asynccontextmanager
+    async def _kept(self, upload: UploadRow) -> AsyncIterator[None]:
+        """A failure of the store ends a session that it has nothing of any more: the client is to begin anew."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            if error.full or not await self._is_lost(upload):
+                raise
+            _log.warning("upload.lost", upload=upload.id, repository=str(upload.repository), reason=str(error))
+            await self._drop(upload)
+            raise RegistryError(Problem.UPLOAD_UNKNOWN, "what it held was removed from containerd") from error
+
+    async def _is_lost(self, upload: UploadRow) -> bool:
+        """Whether somebody removed the lease of a session, or the ingest that is open: writes go on, but no commit."""
+        name = _name(upload.id)
+        if name not in await self._leases.list(name):
+            return True
+        return upload.id in self._open and await self._content.ingested(name) is None
+
+    @asynccontextmanager
     async def _write(self, repository: Repository, upload_id: str) -> AsyncIterator[tuple[UploadRow, Ingest]]:
         """Own a session's stream for one request; a refusal leaves it open, any other failure closes it."""
         upload = await self._find(repository, upload_id)
@@ -196,9 +216,10 @@ class BlobPush:
             raise RegistryError(Problem.UPLOAD_BUSY)
         self._writing.add(upload_id)
         try:
-            session = self._open.get(upload_id) or await self._reopen(upload_id)
+            session = self._open.get(upload_id) or await self._reopen(upload)
             try:
-                yield upload, session.ingest
+                async with self._kept(upload):
+                    yield upload, session.ingest
             except RegistryError:
                 raise
             except BaseException:  # a cancelled request too: the store's lock on the ref must not outlive it
@@ -209,9 +230,10 @@ class BlobPush:
         finally:
             self._writing.discard(upload_id)
 
-    async def _reopen(self, upload_id: str) -> _Open:
-        ingest = await self._content.ingest(_name(upload_id), _name(upload_id))
-        session = self._open[upload_id] = _Open(ingest, self._clock.monotonic())
+    async def _reopen(self, upload: UploadRow) -> _Open:
+        async with self._kept(upload):
+            ingest = await self._content.ingest(_name(upload.id), _name(upload.id))
+        session = self._open[upload.id] = _Open(ingest, self._clock.monotonic())
         return session
 
     async def _receive(self, upload: UploadRow, ingest: Ingest, chunk: Chunk) -> None:

@@ -8,7 +8,7 @@ from mirror.core.pull import Pull
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.http import target
-from mirror.http.content import respond
+from mirror.http.content import only_asks, respond
 
 
 class BlobHandlers:
@@ -27,7 +27,7 @@ class BlobHandlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a blob, or for a HEAD its size (spec: end-2)."""
         repository = target.repository(request, self._registries)
-        stored = await self._pull.blob(repository, target.digest(request))
+        stored = await self._pull.blob(repository, target.digest(request), hold=only_asks(request))
         return await respond(request, self._pull, stored)
 
     async def delete(self, request: web.Request) -> web.Response:

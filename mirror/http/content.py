@@ -15,6 +15,11 @@ from mirror.oci.errors import Problem, RegistryError
 _RANGE = re.compile(r"bytes=(?!-$)(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
+def only_asks(request: web.Request) -> bool:
+    """Whether a client wants to know that something is here, as builders do before they push it."""
+    return request.method == hdrs.METH_HEAD
+
+
 async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.StreamResponse:
     """Send what was found, streamed; for a HEAD only what there is to know about it.
 

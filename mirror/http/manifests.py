@@ -11,7 +11,7 @@ from mirror.core.remove import Removal
 from mirror.core.watch import Watch
 from mirror.http import prefer, target
 from mirror.http.body import BodyReader
-from mirror.http.content import respond
+from mirror.http.content import only_asks, respond
 from mirror.oci.manifest import MAX_MANIFEST
 
 
@@ -42,7 +42,7 @@ class ManifestHandlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest as it was pushed, whatever `Accept` says (spec: end-3)."""
         repository = target.repository(request, self._registries)
-        stored = await self._pull.manifest(repository, target.reference(request))
+        stored = await self._pull.manifest(repository, target.reference(request), hold=only_asks(request))
         return await respond(request, self._pull, stored)
 
     async def put(self, request: web.Request) -> web.Response:

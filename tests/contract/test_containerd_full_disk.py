@@ -7,12 +7,14 @@ import pytest
 
 from mirror.containerd.channel import Channel
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.ports import Content, Extraction, Snapshots
+from mirror.core.ports import Content, Extraction, Leases, Snapshots
+from mirror.core.seen import Seen
 from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
 from tests.contract.store import fresh, fresh_ref, halves, store
 from tests.rig.containerd import Containerd
 from tests.rig.disk import Disk
 from tests.rig.images import File, Layer, build_image
+from tests.unit.clock import ManualClock
 
 pytestmark = pytest.mark.usefixtures("containerd")  # what is in memory has no disk to be full
 
@@ -20,9 +22,15 @@ DISK = 16 * 1024 * 1024
 
 
 @pytest.fixture
-def containerd(directory: Path) -> Iterator[Containerd]:
+def disk(directory: Path) -> Iterator[Disk]:
+    with Disk(directory / "disk", DISK) as disk:
+        yield disk
+
+
+@pytest.fixture
+def containerd(disk: Disk) -> Iterator[Containerd]:
     """One of its own, on a disk of 16 MiB."""
-    with Disk(directory / "disk", DISK) as disk, Containerd(disk.path / "c") as containerd:
+    with Containerd(disk.path / "c") as containerd:
         yield containerd
 
 
@@ -46,3 +54,19 @@ async def test_extract(channel: Channel, content: Content, snapshots: Snapshots,
     with pytest.raises(StoreUnavailableError, match="no space left"):
         await snapshots.extract(Extraction(layer, config.rootfs.diff_ids[0], chain, ""), lease)
     assert not await halves(channel)
+
+
+async def _hold_more(leases: Leases, lease: str) -> None:
+    for _ in range(20_000):
+        await leases.hold(lease, fresh()[1])
+
+
+async def test_what_was_seen(disk: Disk, leases: Leases, lease: str) -> None:
+    """Once not even a lease can grow, who asks for content is answered all the same, though nothing holds it."""
+    seen = Seen(leases=leases, clock=ManualClock(), new_id=lambda: "full")
+    await seen.hold(fresh()[1])
+    disk.fill()
+    with pytest.raises(StoreUnavailableError) as refusal:
+        await _hold_more(leases, lease)
+    assert refusal.value.full
+    await seen.hold(fresh()[1])

@@ -1,12 +1,15 @@
-"""The parts that a fault is done to, each of them one test's own."""
+"""The parts that a fault is done to: each of them one test's own, or a whole host that the tests of a file share."""
 
+import secrets
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import UPSTREAM
+from tests.faults.host import OURS, Host
 from tests.faults.way import CONFIG, PASSWORD, REPOSITORY, Way
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
@@ -14,12 +17,39 @@ from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
 from tests.rig.wire import Wire
 
+# What a push brings is upstream only once its manifest is: before that it would be found there when it is lost here.
+_LATE = {"replication": {"eager": False}}
+
 
 @pytest.fixture
 def containerd(scratch: Path) -> Iterator[Containerd]:
     """A containerd that may be killed, paused and emptied without hurting another test."""
     with Containerd(Path(tempfile.mkdtemp(dir=scratch))) as containerd:
         yield containerd
+
+
+@pytest.fixture(scope="module")
+def whole_host(scratch: Path) -> Iterator[Host]:
+    """A daemon, its containerd and its upstream, for all tests of a file."""
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    with (
+        Containerd(directory / "c") as containerd,
+        Registry(directory / "upstream") as registry,
+        Proxy(registry.host) as proxy,
+        Daemon(directory / "daemon", containerd.address, {UPSTREAM: proxy.url}, settings=_LATE) as daemon,
+    ):
+        yield Host(daemon, containerd, registry, proxy, "", frozenset())
+        assert not daemon.complaints()
+
+
+@pytest.fixture
+def host(whole_host: Host) -> Iterator[Host]:
+    """The same for one test, which has a repository of its own."""
+    leases = whole_host.containerd.leases()
+    before = frozenset(lease for lease in leases if lease.startswith(OURS))
+    yield replace(whole_host, repository=f"team/{secrets.token_hex(8)}", before=before)
+    whole_host.proxy.disarm()
+    whole_host.registry.resume()
 
 
 @pytest.fixture

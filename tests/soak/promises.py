@@ -73,18 +73,19 @@ def _listed(upstream: Registry, repository: str, subject: str) -> set[str]:
 def left_behind(containerd: Containerd) -> set[str]:
     """Leases, ingests and half snapshots of ours that nobody will ever end.
 
-    The lease of an upload whose client or daemon died expires by itself, after a day at least: that is no leak.
+    The lease of an upload whose client or daemon died expires by itself, after a day at least, and that of what
+    builders were told of after half an hour: that is no leak.
     """
     containerd.collect_garbage()
     leases = {lease for lease in containerd.leases() if lease.startswith("registry-mirror/")}
     return (
-        leases - _expiring_uploads(containerd)
+        leases - _expiring(containerd)
         | containerd.ingests()
         | {key for key in containerd.snapshots() if key.startswith("extract-")}
     )
 
 
-def _expiring_uploads(containerd: Containerd) -> set[str]:
+def _expiring(containerd: Containerd) -> set[str]:
     lines = containerd.ctr("leases", "ls").splitlines()
     leases = {line.split()[0] for line in lines if "containerd.io/gc.expire=" in line}
-    return {lease for lease in leases if lease.startswith("registry-mirror/upload/")}
+    return {lease for lease in leases if lease.startswith(("registry-mirror/upload/", "registry-mirror/seen/"))}
