@@ -1,6 +1,7 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
-from mirror.core.ports.journal import OLDEST, Grants, Jobs, Rule, Transfers, UploadRow, Uploads
+from mirror.core.ports.disk import Disk
+from mirror.core.ports.journal import OLDEST, Grants, Jobs, Push, Rule, Transfers, UploadRow, Uploads, Usage
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -28,6 +29,7 @@ __all__ = [
     "Container",
     "Containers",
     "Content",
+    "Disk",
     "Events",
     "Extraction",
     "Grants",
@@ -36,6 +38,7 @@ __all__ = [
     "Ingest",
     "Jobs",
     "Leases",
+    "Push",
     "Rule",
     "Snapshot",
     "Snapshots",
@@ -45,4 +48,5 @@ __all__ = [
     "UploadRow",
     "Uploads",
     "Upstream",
+    "Usage",
 ]
