@@ -3,6 +3,7 @@
 import platform
 
 from mirror import config
+from mirror.app.disk import Space
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
 from mirror.app.workers import Wiring, make_worker
@@ -23,6 +24,7 @@ from mirror.core.replication.eager import HeadStart
 from mirror.core.replication.restore import Restorer
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
+from mirror.core.usage import Uses
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
 from mirror.oci.manifest import Platform
@@ -41,10 +43,14 @@ class Daemon:
         self.clock = rooms.clock
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
+        self.space = Space(settings, rooms)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start)
-        self.manifest_push = _manifest_push(rooms, changed, gate)
-        self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants)
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space)
+        self.manifest_push = _manifest_push(rooms, changed, gate, self.space)
+        uses = Uses(rooms.usage, rooms.clock)
+        self.pull = Pull(
+            content=rooms.content, images=rooms.images, grants=rooms.grants, uses=uses, asked=self.space.asked
+        )
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = Removal(
             content=rooms.content,
@@ -71,16 +77,17 @@ class Daemon:
         self.tasks = {
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
-            "reconcile": _reconciler(settings, rooms, self.manifest_push).watch,
+            "reconcile": _reconciler(rooms, self.manifest_push, self.space).watch,
+            "evict": self.space.evictor.run,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
-            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer).run,
+            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer, self.space).run,
             **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }
 
 
-def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart) -> BlobPush:
+def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space) -> BlobPush:
     return BlobPush(
         content=rooms.content,
         leases=rooms.leases,
@@ -91,10 +98,11 @@ def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: 
         max_age=settings.uploads.max_age,
         arrived=head_start.offer if settings.replication.eager else _not_at_all,
         gate=gate,
+        admission=space.admission,
     )
 
 
-def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
+def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
         images=rooms.images,
@@ -105,6 +113,8 @@ def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
         new_id=new_id,
         changed=changed,
         gate=gate,
+        admission=space.admission,
+        evictions=space.pushes,
     )
 
 
@@ -119,9 +129,9 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
     return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
 
 
-def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
+def _reconciler(rooms: Rooms, manifest_push: ManifestPush, space: Space) -> Reconciler:
     return Reconciler(
-        probe=lambda: rooms.channel.probe(settings.containerd.snapshotter),
+        probe=space.probe,
         leases=rooms.leases,
         jobs=rooms.jobs,
         in_flight=manifest_push.in_flight,
@@ -129,9 +139,9 @@ def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: Manifest
     )
 
 
-def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer) -> Worker:
+def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer, space: Space) -> Worker:
     unpacker = Unpacker(content=rooms.content, grants=rooms.grants, snapshots=rooms.snapshots, platform=_this_machine())
-    attempt, at_once = restorer.around(unpacker.attempt), settings.unpack.images
+    attempt, at_once = space.evictor.around(restorer.around(unpacker.attempt)), settings.unpack.images
     return make_worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 

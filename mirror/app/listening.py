@@ -59,6 +59,7 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         drain=daemon.drain,
         limits=daemon.replication.limits,
         breakers=daemon.breakers,
+        evictor=daemon.space.evictor,
     )
 
 

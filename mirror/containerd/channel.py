@@ -26,8 +26,9 @@ _Answer = TypeVar("_Answer")
 
 _CONTENT = "io.containerd.content.v1"
 _SNAPSHOTTERS = "io.containerd.snapshotter.v1"
-# In the words of the operating system: containerd has no code of its own for it.
-_NO_SPACE = "no space left on device"
+NO_SPACE = "no space left on device"
+"""In the words of the operating system: containerd has no code of its own for it."""
+
 _MAX_MESSAGE = 16 * 1024 * 1024
 _OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE),
@@ -61,7 +62,7 @@ def store_errors(*answers: StatusCode) -> Iterator[None]:
         if error.code() in answers:
             raise
         reason = f"containerd: {error.code().name}: {error.details()}"
-        raise StoreUnavailableError(reason, full=_NO_SPACE in reason) from error
+        raise StoreUnavailableError(reason, full=NO_SPACE in reason) from error
     except TimeoutError as error:
         raise StoreUnavailableError("containerd: no answer in time") from error
 

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from mirror.core.asked import Asked
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Grants, Images
+from mirror.core.usage import Uses
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -21,26 +23,30 @@ class Stored:
 class Pull:
     """The reading use cases. What a repository was never given does not exist for it, whatever the store holds."""
 
-    def __init__(self, *, content: Content, images: Images, grants: Grants) -> None:
+    def __init__(self, *, content: Content, images: Images, grants: Grants, uses: Uses, asked: Asked) -> None:
         self._content = content
         self._images = images
         self._grants = grants
+        self._uses = uses
+        self._asked = asked
 
     async def blob(self, repository: Repository, digest: Digest) -> Stored:
         """Find a blob. Raises RegistryError: BLOB_UNKNOWN."""
         if digest in await self._grants.granted(repository, [digest]):
             size = await self._content.size(digest)
             if size is not None:
+                self._asked.note(repository, digest)
                 return Stored(digest, "application/octet-stream", size)
         raise RegistryError(Problem.BLOB_UNKNOWN, digest)
 
     async def manifest(self, repository: Repository, reference: Reference) -> Stored:
-        """Find a manifest. Raises RegistryError: MANIFEST_UNKNOWN."""
+        """Find a manifest, which is a use of its image. Raises RegistryError: MANIFEST_UNKNOWN."""
         digest = reference.digest or await self._tagged(repository, reference)
         media_type = digest and await self._grants.media_type(repository, digest)
         size = await self._content.size(digest) if digest and media_type else None
         if not digest or not media_type or size is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
+        await self._uses.note(repository, digest)
         return Stored(digest, media_type, size)
 
     def read(self, stored: Stored, offset: int, length: int) -> AsyncIterator[bytes]:
