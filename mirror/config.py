@@ -13,6 +13,10 @@ DEFAULT_PATH = Path("/etc/registry-mirror/config.toml")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AtOnce = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Duration = Annotated[float, msgspec.Meta(ge=0)]
+Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Rate = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -109,6 +113,36 @@ class Unpack(_Section, frozen=True):
             parse_platform(platform)
 
 
+class Disk(_Section, frozen=True):
+    """How full the disks of containerd may get.
+
+    A push that would leave less than `reserve` bytes free is refused; unset, that is a twentieth of the disk, but no
+    more than 1 GiB. When more than `evict_at` percent are in use, images go until no more than `evict_to` percent are.
+    """
+
+    reserve: Bytes | None = None
+    evict_at: Percent = 85
+    evict_to: Percent = 80
+
+    def __post_init__(self) -> None:
+        if self.evict_to > self.evict_at:
+            raise ValueError("evict_to must not be above evict_at")
+
+
+class Retention(_Section, frozen=True):
+    """Which images stay here once they are upstream; 0 is no limit.
+
+    `tags`: so many of each repository, those that were pushed last; `age`: those that were used in the last so many
+    seconds; `bytes`: so much content altogether, each blob counted once. Where there is a limit on tags, what no tag
+    leads to stays for `untagged` seconds after its last use.
+    """
+
+    tags: Count = 0
+    age: Duration = 0.0
+    bytes: Bytes = 0
+    untagged: Seconds = 86400.0
+
+
 class Uploads(_Section, frozen=True):
     """After how many seconds without a request an upload session is dropped."""
 
@@ -187,6 +221,8 @@ class Settings(_Section, frozen=True):
     journal: Journal = Journal()
     replication: Replication = Replication()
     unpack: Unpack = Unpack()
+    disk: Disk = Disk()
+    retention: Retention = Retention()
     uploads: Uploads = Uploads()
     shutdown: Shutdown = Shutdown()
     log: Log = Log()

@@ -3,6 +3,7 @@
 import platform
 
 from mirror import config
+from mirror.app.disk import Space
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
 from mirror.app.workers import Wiring, make_worker
@@ -23,10 +24,10 @@ from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
-from mirror.core.replication.restore import Restorer
 from mirror.core.seen import Seen
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
+from mirror.core.usage import Uses
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
 from mirror.oci.platforms import parse_platform
@@ -43,11 +44,13 @@ class Daemon:
         self.clock = rooms.clock
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
+        self.space = Space(settings, rooms)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start)
-        self.manifest_push = _manifest_push(rooms, changed, gate)
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
-        self.pull = Pull(content=rooms.content, images=rooms.images, grants=rooms.grants, seen=seen)
+        self.space = Space(settings, rooms, seen)
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space)
+        self.manifest_push = _manifest_push(rooms, changed, gate, self.space)
+        self.pull = _pull(rooms, seen)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = Removal(
             content=rooms.content,
@@ -71,22 +74,36 @@ class Daemon:
             clock=rooms.clock,
             changed=changed,
         )
-        self.presence = _presence(rooms, changed)
-        self.readiness = Readiness([lambda: self.presence.reason, gate.reason])
+        self.presence = _presence(rooms, self.space, changed)
+        self.readiness = Readiness([lambda: self.presence.reason, gate.reason, lambda: self.space.evictor.reason])
         self.tasks = {
             "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
             "reconcile": _reconciler(rooms, self.manifest_push).watch,
+            "evict": self.space.evictor.run,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
-            "unpack": _unpacking(settings, rooms, wiring, self.replication.restorer, board).run,
+            "unpack": self._unpacking(settings, rooms, wiring, board).run,
             **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }
 
+    def _unpacking(self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board) -> Worker:
+        names = settings.unpack.platforms or [f"linux/{platform.machine()}"]
+        unpacker = Unpacker(
+            content=rooms.content,
+            grants=rooms.grants,
+            snapshots=rooms.snapshots,
+            platforms=[parse_platform(name) for name in names],
+            board=board,
+        )
+        attempt = self.space.evictor.around(self.replication.restorer.around(unpacker.attempt))
+        at_once = settings.unpack.images
+        return make_worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
-def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart) -> BlobPush:
+
+def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space) -> BlobPush:
     return BlobPush(
         content=rooms.content,
         leases=rooms.leases,
@@ -97,10 +114,16 @@ def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: 
         max_age=settings.uploads.max_age,
         arrived=head_start.offer if settings.replication.eager else _not_at_all,
         gate=gate,
+        admission=space.admission,
     )
 
 
-def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
+def _pull(rooms: Rooms, seen: Seen) -> Pull:
+    uses = Uses(rooms.usage, rooms.clock)
+    return Pull(content=rooms.content, images=rooms.images, grants=rooms.grants, uses=uses, seen=seen)
+
+
+def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
         images=rooms.images,
@@ -111,6 +134,8 @@ def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate) -> ManifestPush:
         new_id=new_id,
         changed=changed,
         gate=gate,
+        admission=space.admission,
+        evictions=space.pushes,
     )
 
 
@@ -125,14 +150,14 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
     return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
 
 
-def _presence(rooms: Rooms, changed: Signal) -> Presence:
+def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
     async def back() -> None:
         """What failed for want of containerd is tried again at once."""
         rooms.channel.resume()
         await outlast(rooms.clock, lambda: rooms.jobs.hurry(None))
         changed.fire()
 
-    return Presence(rooms.probe, rooms.clock, lost=rooms.channel.suspend, back=back)
+    return Presence(rooms.probe, rooms.clock, found=space.capacity.learn, lost=rooms.channel.suspend, back=back)
 
 
 def _reconciler(rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
@@ -142,19 +167,6 @@ def _reconciler(rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
         in_flight=manifest_push.in_flight,
         clock=rooms.clock,
     )
-
-
-def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer, board: Board) -> Worker:
-    names = settings.unpack.platforms or [f"linux/{platform.machine()}"]
-    unpacker = Unpacker(
-        content=rooms.content,
-        grants=rooms.grants,
-        snapshots=rooms.snapshots,
-        platforms=[parse_platform(name) for name in names],
-        board=board,
-    )
-    attempt, at_once = restorer.around(unpacker.attempt), settings.unpack.images
-    return make_worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 
 def _not_at_all(*_: object) -> None:

@@ -61,6 +61,7 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         breakers=daemon.breakers,
         presence=daemon.presence,
         readiness=daemon.readiness,
+        evictor=daemon.space.evictor,
     )
 
 

@@ -9,6 +9,7 @@ from yarl import URL
 from mirror import config
 from mirror.app.connection import connection
 from mirror.containerd.channel import Channel
+from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
@@ -21,6 +22,7 @@ from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
+from mirror.journal.usage import UsageTable
 from mirror.runtime.clock import SystemClock
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.transport import Transport
@@ -41,10 +43,12 @@ class Rooms:
         self.images = ImageRecords(self.channel, settings.containerd.image_labels)
         self.leases = LeaseManager(self.channel, self.clock)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
+        self.containers = ContainerRecords(self.channel, settings.containerd.snapshotter)
         self.grants = GrantsTable(database)
         self.uploads = UploadsTable(database)
         self.jobs = JobsTable(database)
         self.transfers = TransfersTable(database)
+        self.usage = UsageTable(database)
         self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
         self.upstreams: dict[str, RegistryClient] = {}
 

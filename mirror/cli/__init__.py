@@ -5,6 +5,7 @@ import click
 from mirror import __version__
 from mirror.cli.ask import status, wait
 from mirror.cli.drain import drain
+from mirror.cli.evict import evict
 from mirror.cli.jobs import jobs
 from mirror.cli.limits import limits
 from mirror.cli.serve import serve
@@ -22,3 +23,4 @@ main.add_command(wait)
 main.add_command(jobs)
 main.add_command(drain)
 main.add_command(limits)
+main.add_command(evict)

@@ -17,8 +17,9 @@ from mirror.core.errors import StoreUnavailableError
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
-# In the words of the operating system: containerd has no code of its own for it.
-_NO_SPACE = "no space left on device"
+NO_SPACE = "no space left on device"
+"""In the words of the operating system: containerd has no code of its own for it."""
+
 _MAX_MESSAGE = 16 * 1024 * 1024
 _OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE),
@@ -48,7 +49,7 @@ def store_errors(*answers: StatusCode) -> Iterator[None]:
         if error.code() in answers:
             raise
         reason = f"containerd: {error.code().name}: {error.details()}"
-        raise StoreUnavailableError(reason, full=_NO_SPACE in reason) from error
+        raise StoreUnavailableError(reason, full=NO_SPACE in reason) from error
     except TimeoutError as error:
         raise StoreUnavailableError("containerd: no answer in time") from error
 

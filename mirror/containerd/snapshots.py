@@ -8,7 +8,7 @@ from contextlib import suppress
 import grpc.aio
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel
+from mirror.containerd.channel import NO_SPACE, Channel
 from mirror.containerd.content import ContentStore
 from mirror.containerd.images import descriptor
 from mirror.containerd.leases import LeaseManager
@@ -31,7 +31,7 @@ _ABOUT_THE_LAYER = frozenset({StatusCode.UNKNOWN, StatusCode.UNIMPLEMENTED, Stat
 # containerd has no code of its own for a bad tar or gzip: UNKNOWN, as for any failure of the operating system. These
 # are the latter, which have fixed words, while a decompressor may say anything.
 _ABOUT_THE_HOST = (
-    "no space left on device",
+    NO_SPACE,
     "disk quota exceeded",
     "input/output error",
     "read-only file system",
@@ -155,4 +155,4 @@ def _verdict(layer: Descriptor, error: grpc.aio.AioRpcError) -> Exception:
         return ContentMissingError(layer.digest)
     if code in _ABOUT_THE_LAYER and not any(words in details.lower() for words in _ABOUT_THE_HOST):
         return BadLayerError(f"layer {layer.digest} cannot be unpacked: {details}")
-    return StoreUnavailableError(f"containerd: {code.name}: {details}")
+    return StoreUnavailableError(f"containerd: {code.name}: {details}", full=NO_SPACE in details)

@@ -50,3 +50,33 @@ class Locks:
             lock = self._locks[key] = asyncio.Lock()
         async with lock:
             yield
+
+
+class SharedLock:
+    """A readers-writer lock: many share it, or one has it alone. Who wants it alone waits for no newcomers."""
+
+    def __init__(self) -> None:
+        self._sharing = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._door = asyncio.Lock()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Be one of many."""
+        async with self._door:
+            self._sharing += 1
+            self._nobody.clear()
+        try:
+            yield
+        finally:
+            self._sharing -= 1
+            if not self._sharing:
+                self._nobody.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Be the only one."""
+        async with self._door:
+            await self._nobody.wait()
+            yield

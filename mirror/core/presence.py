@@ -14,8 +14,8 @@ _EVERY = 1.0
 class Presence:
     """Watches over containerd: what we ask of it fails at once while it is away, and goes on when it is back.
 
-    `lost` is called with the reason as soon as it does not answer, or cannot be worked with; `back` when it answers
-    again.
+    `found` is told what it says of itself, the first time and when that has changed. `lost` is called with the reason as
+    soon as it does not answer, or cannot be worked with; `back` when it answers again.
     """
 
     def __init__(
@@ -23,11 +23,13 @@ class Presence:
         introspection: Introspection,
         clock: Clock,
         *,
+        found: Callable[[StoreFacts], None],
         lost: Callable[[str], None],
         back: Callable[[], Awaitable[None]],
     ) -> None:
         self._introspection = introspection
         self._clock = clock
+        self._found = found
         self._lost = lost
         self._back = back
         self.reason: str | None = None
@@ -53,6 +55,7 @@ class Presence:
         if self.facts and self.facts.content != facts.content:
             _log.error("containerd.moved", content=str(facts.content), before=str(self.facts.content))
         self.facts = facts
+        self._found(facts)
         if self.reason is not None:
             self.reason = None
             await self._back()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.admission import Admission
+from mirror.core.concurrency import SharedLock
 from mirror.core.drain import Gate
 from mirror.core.errors import JournalUnavailableError
 from mirror.core.jobs import Job, NewJob
@@ -35,6 +37,7 @@ class ManifestPush:
 
     The order is the promise: children are leased before they are looked for, so that nothing can be collected in
     between; the job is in the journal before the image record moves, and both before the client is told.
+    No eviction comes in between either: those that hold `evictions` alone wait for it.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each by name
@@ -49,6 +52,8 @@ class ManifestPush:
         new_id: Callable[[], str],
         changed: Signal,
         gate: Gate,
+        admission: Admission,
+        evictions: SharedLock,
     ) -> None:
         self._content = content
         self._images = images
@@ -59,6 +64,8 @@ class ManifestPush:
         self._new_id = new_id
         self._changed = changed
         self._gate = gate
+        self._admission = admission
+        self._evictions = evictions
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -71,13 +78,15 @@ class ManifestPush:
         """Store and acknowledge a manifest.
 
         Raises:
-            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING; DIGEST_INVALID when it
-                is put under a digest that it does not have. Nothing is left behind.
+            RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING, NO_ROOM;
+                DIGEST_INVALID when it is put under a digest that it does not have. Nothing is left behind.
         """
         manifest = parse_manifest(raw, content_type)
         if reference.digest not in {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
-        job = await self._acknowledge(repository, reference, manifest)
+        self._admission.check(len(raw))
+        async with self._evictions.shared():
+            job = await self._acknowledge(repository, reference, manifest)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
         return Pushed(manifest, job)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Grants, Images
 from mirror.core.seen import Seen
+from mirror.core.usage import Uses
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 
@@ -25,37 +26,39 @@ class Pull:
     With `hold` what is found stays for some minutes: whoever only asks whether it is here may mean not to push it.
     """
 
-    def __init__(self, *, content: Content, images: Images, grants: Grants, seen: Seen) -> None:
+    def __init__(self, *, content: Content, images: Images, grants: Grants, uses: Uses, seen: Seen) -> None:
         self._content = content
         self._images = images
         self._grants = grants
+        self._uses = uses
         self._seen = seen
 
     async def blob(self, repository: Repository, digest: Digest, *, hold: bool = False) -> Stored:
         """Find a blob. Raises RegistryError: BLOB_UNKNOWN."""
         if digest in await self._grants.granted(repository, [digest]):
-            size = await self._size(digest, hold=hold)
+            size = await self._size(repository, digest, hold=hold)
             if size is not None:
                 return Stored(digest, "application/octet-stream", size)
         raise RegistryError(Problem.BLOB_UNKNOWN, digest)
 
     async def manifest(self, repository: Repository, reference: Reference, *, hold: bool = False) -> Stored:
-        """Find a manifest. Raises RegistryError: MANIFEST_UNKNOWN."""
+        """Find a manifest, which is a use of its image. Raises RegistryError: MANIFEST_UNKNOWN."""
         digest = reference.digest or await self._tagged(repository, reference)
         media_type = digest and await self._grants.media_type(repository, digest)
-        size = await self._size(digest, hold=hold) if digest and media_type else None
+        size = await self._size(repository, digest, hold=hold) if digest and media_type else None
         if not digest or not media_type or size is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
+        await self._uses.note(repository, digest)
         return Stored(digest, media_type, size)
 
     def read(self, stored: Stored, offset: int, length: int) -> AsyncIterator[bytes]:
         """Stream a part of what was found. Raises ContentMissingError when it has been collected since."""
         return self._content.read(stored.digest, offset, length)
 
-    async def _size(self, digest: Digest, *, hold: bool) -> int | None:
+    async def _size(self, repository: Repository, digest: Digest, *, hold: bool) -> int | None:
         """Look for content; leased first where it is to stay, as it may be collected in between."""
         if hold:
-            await self._seen.hold(digest)
+            await self._seen.hold(repository, digest)
         return await self._content.size(digest)
 
     async def _tagged(self, repository: Repository, reference: Reference) -> Digest | None:

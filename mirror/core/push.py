@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.admission import Admission
 from mirror.core.drain import Gate
 from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError
 from mirror.core.leases import let_go
@@ -52,6 +53,7 @@ class BlobPush:
         max_age: float,
         arrived: Arrived,
         gate: Gate,
+        admission: Admission,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -62,13 +64,15 @@ class BlobPush:
         self._max_age = max_age
         self._arrived = arrived
         self._gate = gate
+        self._admission = admission
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
 
     async def begin(self, repository: Repository) -> UploadRow:
-        """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING."""
+        """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING, NO_ROOM."""
         self._gate.check()
+        self._admission.check(1)
         upload = UploadRow(self._new_id(), repository, self._clock.now())
         async with self._leased(_name(upload.id)):
             await self._uploads.begin(upload)
@@ -111,7 +115,7 @@ class BlobPush:
 
         Raises:
             RegistryError: UPLOAD_UNKNOWN (its bytes may be gone from the store, too), UPLOAD_BUSY, RANGE_INVALID,
-                SIZE_INVALID.
+                SIZE_INVALID, NO_ROOM.
         """
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk)
@@ -239,9 +243,11 @@ class BlobPush:
     async def _receive(self, upload: UploadRow, ingest: Ingest, chunk: Chunk) -> None:
         before = ingest.offset
         check_start(chunk, before)
-        async for data in chunk.body:
-            await ingest.write(data)
-        await ingest.flush()
+        with self._admission.admitted(chunk.length) as allowance:
+            async for data in chunk.body:
+                allowance.take(len(data))
+                await ingest.write(data)
+            await ingest.flush()
         try:
             check_length(chunk, ingest.offset - before)
         except RegistryError:

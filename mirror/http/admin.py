@@ -7,6 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from mirror.core.drain import Drain
+from mirror.core.evict import Evictor
 from mirror.core.follow import Follow
 from mirror.core.jobs import FINISHED, Kind, State
 from mirror.core.operate import Operator
@@ -20,6 +21,7 @@ from mirror.core.watch import Watch
 from mirror.http import query
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
+from mirror.http.evict import EvictHandlers
 from mirror.http.jobs import JobHandlers
 from mirror.http.limits import LimitHandlers
 from mirror.http.middleware import errors, request_log
@@ -43,6 +45,7 @@ class AdminUseCases:
     breakers: Mapping[str, Breaker]
     presence: Presence
     readiness: Readiness
+    evictor: Evictor
 
 
 def admin_application(use: AdminUseCases, *, registries: Registries, clock: Clock) -> web.Application:
@@ -52,6 +55,7 @@ def admin_application(use: AdminUseCases, *, registries: Registries, clock: Cloc
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
+    app.router.add_routes(EvictHandlers(use.evictor).routes())
     return app
 
 

@@ -84,7 +84,7 @@ class JobsTable:
     async def held(self) -> list[Job]:
         """The jobs whose lease must be kept."""
         rows = await self._database.transact(lambda session: session.rows("held_jobs"))
-        return [_job(row) for row in rows]
+        return [read_job(row) for row in rows]
 
     async def needs_lease(self, job: Job) -> bool:
         """Whether a job is among those of `held`."""
@@ -186,7 +186,7 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
 
 def _task(row: sqlite3.Row) -> Task:
     return Task(
-        job=_job(row),
+        job=read_job(row),
         kind=Kind(row["kind"]),
         state=State(row["state"]),
         attempts=row["attempts"],
@@ -195,7 +195,8 @@ def _task(row: sqlite3.Row) -> Task:
     )
 
 
-def _job(row: sqlite3.Row) -> Job:
+def read_job(row: sqlite3.Row) -> Job:
+    """A row of `jobs`."""
     tag = row["tag"]
     return Job(
         id=row["id"],

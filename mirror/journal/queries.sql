@@ -200,3 +200,31 @@ AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
 
 -- name: backlog
 SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;
+
+-- name: note_use
+-- Once an hour will do. A time that is still to come was written before the clock was set back.
+INSERT INTO uses (registry, repository, digest, used) VALUES (:registry, :repository, :digest, :used)
+ON CONFLICT DO UPDATE SET used = excluded.used WHERE used <= excluded.used - 3600 OR used > excluded.used;
+
+-- name: newest_pushes
+SELECT j.*, u.used, r.state AS replicate, x.state AS unpack FROM jobs j
+LEFT JOIN uses u ON u.registry = j.registry AND u.repository = j.repository AND u.digest = j.digest
+LEFT JOIN tasks r ON r.job = j.id AND r.kind = 'replicate'
+LEFT JOIN tasks x ON x.job = j.id AND x.kind = 'unpack'
+WHERE j.id IN (SELECT max(id) FROM jobs GROUP BY registry, repository, ifnull(tag, digest)) ORDER BY j.id;
+
+-- name: newest_of_repository
+SELECT max(id) AS job FROM jobs WHERE registry = :registry AND repository = :repository;
+
+-- name: drop_grant
+UPDATE grants SET revoked = 1
+WHERE registry = :registry AND repository = :repository AND digest = :digest AND lease IS NULL;
+
+-- name: forget_use
+DELETE FROM uses WHERE registry = :registry AND repository = :repository AND digest = :digest;
+
+-- name: forget_uses
+DELETE FROM uses WHERE NOT EXISTS (
+    SELECT 1 FROM holdings h
+    WHERE h.registry = uses.registry AND h.repository = uses.repository AND h.digest = uses.digest
+);

@@ -46,6 +46,7 @@ class Problem(Enum):
     JOURNAL_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the journal's disk is full")
     JOURNAL_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the journal cannot be written")
     STORE_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the disk of the host's containerd is full")
+    NO_ROOM = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "no room on the disk of the host's containerd")
     TOO_MANY_STREAMS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many event streams at once")
     DRAINING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "draining for maintenance")
     STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the daemon is stopping")

@@ -1,13 +1,22 @@
 """Pushes as the contract tests of the journal, and of what works on it, need them."""
 
 import secrets
+from pathlib import Path
 
+from mirror.core.admission import Admission
+from mirror.core.capacity import Capacity, Marks
 from mirror.core.jobs import NewJob
 from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.names import Digest, Reference, Repository, digest_of
+from mirror.runtime.disk import HostDisk
 from tests.unit.clock import EPOCH
 
 REPOSITORY = Repository("registry.example.com", "team/app")
+
+
+def unlimited(journal: Path) -> Admission:
+    """An admission that was not told where containerd's disks are."""
+    return Admission(Capacity(HostDisk(), Marks(), journal), lambda _: None)
 
 
 def fresh_digest() -> Digest:

@@ -1,5 +1,6 @@
 """A containerd that cannot take what is pushed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,16 @@ from tests.rig.wire import Wire, digest_of
 BLOB = bytes(range(256)) * 4000
 
 
+def filling(disk: Disk) -> Iterator[bytes]:
+    """A blob while whose first half is under way others fill the disk."""
+    yield BLOB
+    disk.fill()
+    yield BLOB
+
+
 @pytest.mark.containerd
 def test_its_disk_is_full(directory: Path) -> None:
-    """A push is a 507 that says whose disk is full, and succeeds once there is room again."""
+    """A push on the way is a 507 that says whose disk is full, and succeeds once there is room again."""
     upstreams = {UPSTREAM: "http://127.0.0.1:1"}
     with (
         Disk(directory / "disk", 16 * 1024 * 1024) as disk,
@@ -24,8 +32,7 @@ def test_its_disk_is_full(directory: Path) -> None:
     ):
         wire = Wire(daemon.url)
         location = wire.begin("team/app")
-        disk.fill()
-        answer = wire.ask("PATCH", location, BLOB)
+        answer = wire.ask("PATCH", location, filling(disk))
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
         assert answer.error["message"] == "the disk of the host's containerd is full"
         disk.free()

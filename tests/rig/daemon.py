@@ -19,7 +19,7 @@ class Daemon(Process):
     """The daemon on a containerd and some upstreams; the first of them is the default.
 
     An upstream is a name and its URL, or its table of settings. `settings` go over what the rig chooses, which is
-    retries in fractions of a second and a log in JSON.
+    retries in fractions of a second, a log in JSON and nothing evicted because this machine's disk is rather full.
     """
 
     name = "registry-mirror"
@@ -50,6 +50,8 @@ class Daemon(Process):
             "containerd": {"address": containerd},
             "journal": {"path": str(self.directory / "journal.db")},
             "replication": {"backoff_first": 0.05, "backoff_max": 0.5},
+            "disk": {"evict_at": 100},
+            "retention": {},
             "uploads": {},
             "shutdown": {"deadline": 5.0},
             "unpack": {},

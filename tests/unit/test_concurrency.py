@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from mirror.core.concurrency import Locks, run_all
+from mirror.core.concurrency import Locks, SharedLock, run_all
 
 
 class Gauge:
@@ -98,3 +98,34 @@ async def test_a_lock_survives_a_failure_inside() -> None:
             await _fail(KeyError())
     async with locks.alone("key"):
         pass
+
+
+async def test_who_is_alone_shares_with_nobody() -> None:
+    """It waits for those who share, lets no newcomer in before it, and then they go on together."""
+    lock, steps = SharedLock(), list[str]()
+
+    async def share(name: str, until: asyncio.Event) -> None:
+        async with lock.shared():
+            steps.append(name)
+            await until.wait()
+
+    async def be_alone() -> None:
+        async with lock.alone():
+            steps.append("alone")
+            await asyncio.sleep(0)
+            steps.append("over")
+
+    first, second = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(share("a", first))
+        group.create_task(share("b", first))
+        await asyncio.sleep(0)
+        group.create_task(be_alone())
+        await asyncio.sleep(0)
+        group.create_task(share("c", second))
+        group.create_task(share("d", second))
+        await asyncio.sleep(0)
+        assert steps == ["a", "b"]
+        first.set()
+        second.set()
+    assert steps == ["a", "b", "alone", "over", "c", "d"]

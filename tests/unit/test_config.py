@@ -68,6 +68,17 @@ backoff_max = 60
 images = 3
 platforms = ["linux/amd64", "linux/arm/v7"]
 
+[disk]
+reserve = 2_000_000_000
+evict_at = 90
+evict_to = 70
+
+[retention]
+tags = 3
+age = 604_800
+bytes = 50_000_000_000
+untagged = 3600
+
 [uploads]
 max_age = 3600
 
@@ -138,6 +149,8 @@ def test_every_section(file: Path) -> None:
             "backoff_max": 60.0,
         },
         "unpack": {"images": 3, "platforms": ("linux/amd64", "linux/arm/v7")},
+        "disk": {"reserve": 2_000_000_000, "evict_at": 90, "evict_to": 70},
+        "retention": {"tags": 3, "age": 604_800.0, "bytes": 50_000_000_000, "untagged": 3600.0},
         "uploads": {"max_age": 3600.0},
         "shutdown": {"deadline": 5.0},
         "log": {"level": "debug", "format": "json"},

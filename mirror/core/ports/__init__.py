@@ -1,6 +1,7 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
-from mirror.core.ports.journal import OLDEST, Grants, Jobs, Rule, Transfers, UploadRow, Uploads
+from mirror.core.ports.disk import Disk
+from mirror.core.ports.journal import OLDEST, Grants, Jobs, Push, Rule, Transfers, UploadRow, Uploads, Usage
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -29,6 +30,7 @@ __all__ = [
     "Container",
     "Containers",
     "Content",
+    "Disk",
     "Events",
     "Extraction",
     "Grants",
@@ -38,6 +40,7 @@ __all__ = [
     "Introspection",
     "Jobs",
     "Leases",
+    "Push",
     "Rule",
     "Snapshot",
     "Snapshots",
@@ -47,4 +50,5 @@ __all__ = [
     "UploadRow",
     "Uploads",
     "Upstream",
+    "Usage",
 ]

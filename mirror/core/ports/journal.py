@@ -190,3 +190,33 @@ class Transfers(Protocol):
 
     async def elsewhere(self, repository: Repository, digest: Digest) -> Repository | None:
         """Another repository of the same registry in which the blob was seen last, to mount it from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """The newest push, or delete, of a name.
+
+    `used` is Unix time: of that push, or of a later use. `is_upstream` says that the upstream was seen to have exactly
+    this, `is_busy` that its layers are still to be unpacked.
+    """
+
+    job: Job
+    used: float
+    is_upstream: bool
+    is_busy: bool
+
+
+class Usage(Protocol):
+    """Which images are in use, and what nothing uses any more."""
+
+    async def note(self, repository: Repository, digest: Digest, now: float) -> None:
+        """A manifest was used at `now` (Unix time); written at most once an hour."""
+
+    async def pushes(self) -> list[Push]:
+        """The newest push of every name, oldest first."""
+
+    async def newest(self, repository: Repository) -> int:
+        """The greatest id of a job of a repository, 0 when there is none."""
+
+    async def drop(self, repository: Repository, digests: list[Digest]) -> None:
+        """The repository does not hold this content any longer, but for blobs that an upload has brought again."""

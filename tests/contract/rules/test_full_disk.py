@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.images import ImageRecords
+from mirror.core.concurrency import SharedLock
 from mirror.core.drain import Gate
 from mirror.core.ports import Content, Images, Leases, UploadRow
 from mirror.core.publish import JOB_LEASES, ManifestPush
@@ -24,7 +25,7 @@ from mirror.journal.jobs import JobsTable
 from mirror.journal.uploads import UploadsTable
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.oci.names import Reference, digest_of
-from tests.contract.pushes import REPOSITORY, push
+from tests.contract.pushes import REPOSITORY, push, unlimited
 from tests.contract.store import fresh, store
 from tests.rig.disk import Disk
 from tests.rig.wire import manifest
@@ -100,6 +101,8 @@ async def test_a_push_is_acknowledged_once_it_is_in_the_journal(
         new_id=lambda: "full-disk",
         changed=Signal(),
         gate=Gate(),
+        admission=unlimited(disk.path / "journal.db"),
+        evictions=SharedLock(),
     )
     with capture_logs() as lines:
         raw = manifest(config)
@@ -126,6 +129,7 @@ async def test_the_sweeper_comes_back(
         max_age=60.0,
         arrived=lambda *_: None,
         gate=Gate(),
+        admission=unlimited(path),
     )
     await pushing.begin(REPOSITORY)
     disk.fill_for(path)

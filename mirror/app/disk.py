@@ -1,0 +1,48 @@
+"""Room on the disks: admission, retention and eviction, wired to the rooms."""
+
+from mirror import config
+from mirror.app.rooms import Rooms
+from mirror.core.admission import Admission
+from mirror.core.capacity import Capacity, Marks
+from mirror.core.concurrency import SharedLock
+from mirror.core.evict import Evictor
+from mirror.core.inventory import Inventory
+from mirror.core.retention import Rules
+from mirror.core.seen import Seen
+from mirror.runtime.disk import HostDisk
+
+
+class Space:
+    """What pushes are admitted by, and what makes room for them; `pushes` is shared by those of manifests."""
+
+    def __init__(self, settings: config.Settings, rooms: Rooms, seen: Seen) -> None:
+        disk, kept = settings.disk, settings.retention
+        marks = Marks(reserve=disk.reserve, evict_at=disk.evict_at, evict_to=disk.evict_to)
+        self.pushes = SharedLock()
+        self.capacity = Capacity(HostDisk(), marks, settings.journal.path)
+        self.evictor = Evictor(
+            inventory=_inventory(settings, rooms),
+            images=rooms.images,
+            leases=rooms.leases,
+            jobs=rooms.jobs,
+            grants=rooms.grants,
+            usage=rooms.usage,
+            seen=seen,
+            capacity=self.capacity,
+            rules=Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged),
+            pushes=self.pushes,
+            clock=rooms.clock,
+        )
+        self.admission = Admission(self.capacity, self.evictor.want)
+
+
+def _inventory(settings: config.Settings, rooms: Rooms) -> Inventory:
+    return Inventory(
+        content=rooms.content,
+        images=rooms.images,
+        snapshots=rooms.snapshots,
+        containers=rooms.containers,
+        grants=rooms.grants,
+        usage=rooms.usage,
+        registries=frozenset(settings.upstreams),
+    )
