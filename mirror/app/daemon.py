@@ -1,13 +1,18 @@
 """The use cases, wired to the rooms, and the tasks that run beside the requests."""
 
 import platform
+from collections.abc import Callable, Coroutine
+
+import structlog
 
 from mirror import config
+from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
 from mirror.app.workers import Wiring, make_worker
 from mirror.core.discover import Discovery
 from mirror.core.drain import Drain, Gate
+from mirror.core.errors import StoreUnavailableError
 from mirror.core.follow import Follow
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
@@ -16,7 +21,6 @@ from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
-from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
@@ -27,8 +31,10 @@ from mirror.core.watch import Watch
 from mirror.core.worker import Worker
 from mirror.oci.manifest import Platform
 
+_log = structlog.get_logger(__name__)
 # What `uname -m` calls a machine, in the words of OCI image configs.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+_PROBE_EVERY = 1.0
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
 
@@ -68,10 +74,19 @@ class Daemon:
             clock=rooms.clock,
             changed=changed,
         )
+        self.reconciler = make_reconciler(
+            rooms,
+            self.registries.names,
+            blob_push=self.blob_push,
+            manifest_push=self.manifest_push,
+            restorer=self.replication.restorer,
+            changed=changed,
+        )
         self.tasks = {
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
-            "reconcile": _reconciler(settings, rooms, self.manifest_push).watch,
+            "containerd": _probing(settings, rooms),
+            "reconcile": self.reconciler.watch,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
@@ -119,14 +134,21 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
     return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
 
 
-def _reconciler(settings: config.Settings, rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
-    return Reconciler(
-        probe=lambda: rooms.channel.probe(settings.containerd.snapshotter),
-        leases=rooms.leases,
-        jobs=rooms.jobs,
-        in_flight=manifest_push.in_flight,
-        clock=rooms.clock,
-    )
+def _probing(settings: config.Settings, rooms: Rooms) -> Callable[[], Coroutine[None, None, None]]:
+    """The task that asks containerd about itself as soon as it answers."""
+
+    async def probe() -> None:
+        while True:
+            try:
+                facts = await rooms.channel.probe(settings.containerd.snapshotter)
+            except StoreUnavailableError as error:
+                _log.warning("containerd.unavailable", reason=str(error))
+                await rooms.clock.sleep(_PROBE_EVERY)
+            else:
+                _log.info("containerd.ready", version=facts.version)
+                return
+
+    return probe
 
 
 def _unpacking(settings: config.Settings, rooms: Rooms, wiring: Wiring, restorer: Restorer) -> Worker:

@@ -11,8 +11,9 @@ from mirror.containerd.channel import Channel
 from mirror.containerd.content import ContentStore
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
+from mirror.containerd.replacement import ContentReplacement
 from mirror.containerd.snapshots import Snapshotter
-from mirror.core.ports import Content, Images, Leases, Snapshots
+from mirror.core.ports import Content, Images, Leases, Replacement, Snapshots
 from mirror.runtime.clock import SystemClock
 from tests.contract.scripted import Scripted, serving
 from tests.rig.containerd import Containerd
@@ -48,6 +49,11 @@ def leases(channel: Channel) -> Leases:
 @pytest.fixture
 def snapshots(channel: Channel, content_store: ContentStore) -> Snapshots:
     return Snapshotter(channel, content_store, LeaseManager(channel, SystemClock()), Containerd.snapshotter)
+
+
+@pytest.fixture
+def replacement(channel: Channel, content_store: ContentStore) -> Replacement:
+    return ContentReplacement(content_store, LeaseManager(channel, SystemClock()))
 
 
 @pytest_asyncio.fixture

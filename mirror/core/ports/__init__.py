@@ -1,6 +1,6 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
-from mirror.core.ports.journal import OLDEST, Grants, Jobs, Rule, Transfers, UploadRow, Uploads
+from mirror.core.ports.journal import OLDEST, Grant, Grants, Jobs, Rule, Transfers, UploadRow, Uploads
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -13,6 +13,7 @@ from mirror.core.ports.store import (
     Images,
     Ingest,
     Leases,
+    Replacement,
     Snapshot,
     Snapshots,
     StoreFacts,
@@ -30,12 +31,14 @@ __all__ = [
     "Content",
     "Events",
     "Extraction",
+    "Grant",
     "Grants",
     "Image",
     "Images",
     "Ingest",
     "Jobs",
     "Leases",
+    "Replacement",
     "Rule",
     "Snapshot",
     "Snapshots",
