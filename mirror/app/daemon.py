@@ -1,9 +1,11 @@
 """The use cases, wired to the rooms, and the tasks that run beside the requests."""
 
 import platform
+from collections.abc import Callable, Coroutine
 
 from mirror import config
 from mirror.app.disk import Space
+from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
 from mirror.app.workers import Wiring, make_worker
@@ -20,7 +22,6 @@ from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
 from mirror.core.readiness import Readiness
-from mirror.core.reconcile import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
@@ -44,7 +45,6 @@ class Daemon:
         self.clock = rooms.clock
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
-        self.space = Space(settings, rooms)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
         self.space = Space(settings, rooms, seen)
@@ -52,35 +52,32 @@ class Daemon:
         self.manifest_push = _manifest_push(rooms, changed, gate, self.space)
         self.pull = _pull(rooms, seen)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
-        self.removal = Removal(
-            content=rooms.content,
-            images=rooms.images,
-            leases=rooms.leases,
-            grants=rooms.grants,
-            jobs=rooms.jobs,
-            clock=rooms.clock,
-            changed=changed,
-            followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
-        )
+        self.removal = _removal(settings, rooms, changed)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = Wiring(changed, self.manifest_push.in_flight)
         self.operator = _operator(rooms, wiring)
-        self.drain = Drain(
-            gate=gate,
-            jobs=rooms.jobs,
-            in_flight=wiring.in_flight,
-            hurry=rooms.hurry,
-            clock=rooms.clock,
-            changed=changed,
-        )
+        self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
         self.readiness = Readiness([lambda: self.presence.reason, gate.reason, lambda: self.space.evictor.reason])
-        self.tasks = {
+        self.reconciler = make_reconciler(
+            rooms,
+            self.registries.names,
+            blob_push=self.blob_push,
+            manifest_push=self.manifest_push,
+            restorer=self.replication.restorer,
+            changed=changed,
+        )
+        self.tasks = self._tasks(settings, rooms, wiring, board)
+
+    def _tasks(
+        self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board
+    ) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
+        return {
             "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
-            "reconcile": _reconciler(rooms, self.manifest_push).watch,
+            "reconcile": self.reconciler.watch,
             "evict": self.space.evictor.run,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
@@ -139,6 +136,30 @@ def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> M
     )
 
 
+def _removal(settings: config.Settings, rooms: Rooms, changed: Signal) -> Removal:
+    return Removal(
+        content=rooms.content,
+        images=rooms.images,
+        leases=rooms.leases,
+        grants=rooms.grants,
+        jobs=rooms.jobs,
+        clock=rooms.clock,
+        changed=changed,
+        followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
+    )
+
+
+def _drain(rooms: Rooms, gate: Gate, wiring: Wiring) -> Drain:
+    return Drain(
+        gate=gate,
+        jobs=rooms.jobs,
+        in_flight=wiring.in_flight,
+        hurry=rooms.hurry,
+        clock=rooms.clock,
+        changed=wiring.changed,
+    )
+
+
 def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
     leases = JobLeases(
         jobs=rooms.jobs,
@@ -158,15 +179,6 @@ def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
         changed.fire()
 
     return Presence(rooms.probe, rooms.clock, found=space.capacity.learn, lost=rooms.channel.suspend, back=back)
-
-
-def _reconciler(rooms: Rooms, manifest_push: ManifestPush) -> Reconciler:
-    return Reconciler(
-        leases=rooms.leases,
-        jobs=rooms.jobs,
-        in_flight=manifest_push.in_flight,
-        clock=rooms.clock,
-    )
 
 
 def _not_at_all(*_: object) -> None:

@@ -57,6 +57,7 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         follow=daemon.follow,
         operator=daemon.operator,
         drain=daemon.drain,
+        reconciler=daemon.reconciler,
         limits=daemon.replication.limits,
         breakers=daemon.breakers,
         presence=daemon.presence,

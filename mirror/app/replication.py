@@ -36,6 +36,7 @@ class Replication:
             leases=rooms.leases,
             grants=rooms.grants,
             upstreams=rooms.upstreams,
+            replacement=rooms.replacement,
             new_id=new_id,
         )
         replicator = Replicator(

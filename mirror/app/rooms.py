@@ -11,9 +11,11 @@ from mirror.app.connection import connection
 from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
+from mirror.containerd.events import EventStream
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.probe import Probe
+from mirror.containerd.replacement import ContentReplacement
 from mirror.containerd.snapshots import Snapshotter
 from mirror.core.jobs import Backoff
 from mirror.core.replication.breaker import Breaker
@@ -44,6 +46,8 @@ class Rooms:
         self.leases = LeaseManager(self.channel, self.clock)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
         self.containers = ContainerRecords(self.channel, settings.containerd.snapshotter)
+        self.replacement = ContentReplacement(self.content, self.leases)
+        self.events = EventStream(self.channel)
         self.grants = GrantsTable(database)
         self.uploads = UploadsTable(database)
         self.jobs = JobsTable(database)

@@ -4,6 +4,7 @@ import click
 
 from mirror import __version__
 from mirror.cli.ask import status, wait
+from mirror.cli.check import check
 from mirror.cli.drain import drain
 from mirror.cli.evict import evict
 from mirror.cli.jobs import jobs
@@ -24,3 +25,4 @@ main.add_command(jobs)
 main.add_command(drain)
 main.add_command(limits)
 main.add_command(evict)
+main.add_command(check)

@@ -133,6 +133,12 @@ class ContentStore:
         finally:
             await stream.close()
 
+    async def labels(self, digest: Digest) -> Mapping[str, str]:
+        """The labels on content; none when the store does not hold it."""
+        request = pb.InfoRequest(digest=digest)
+        answer = await self._channel.attempt(self._stub.Info, request, unless=StatusCode.NOT_FOUND)
+        return {} if answer is None else dict(answer.info.labels)
+
     async def label(self, digest: Digest, labels: Mapping[str, str]) -> None:
         """Add labels to content, or change them; those not named stay.
 

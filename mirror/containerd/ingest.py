@@ -5,7 +5,7 @@ knows without looking at the bytes, and a caller could claim a blob it never had
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -150,14 +150,18 @@ class BlobIngest:
         while self._unanswered:
             await self._answer()
 
-    async def commit(self, expected: Digest) -> None:
-        """See `Ingest.commit`."""
+    async def verify(self, expected: Digest) -> None:
+        """Wait for every byte, and compare their digest. Raises DigestMismatchError, StoreUnavailableError."""
+        await self.flush()
+        if self._digest != expected:
+            raise DigestMismatchError(f"the bytes are {self._digest}, not {expected}")
+
+    async def commit(self, expected: Digest, labels: Mapping[str, str] | None = None) -> None:
+        """See `Ingest.commit`; the content has these `labels`, if it was not there before."""
         try:
-            await self.flush()
-            if self._digest != expected:
-                raise DigestMismatchError(f"the bytes are {self._digest}, not {expected}")
+            await self.verify(expected)
             # Offset 0 would truncate; it stands here only for an ingest that is empty.
-            request = WriteContentRequest(action=COMMIT, offset=self._sent, total=self._sent)
+            request = WriteContentRequest(action=COMMIT, offset=self._sent, total=self._sent, labels=labels)
             await self._stream.send(request, self._patience.message)
             await self._stream.committed(self._patience.whole)
         finally:

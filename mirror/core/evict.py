@@ -173,7 +173,7 @@ class Evictor:
     async def _let_all_go(self, going: Iterable[Going], stock: Stock) -> list[Going]:
         """What went. Once one stays, so do others of its repository: what they leave was reckoned without it."""
         gone: list[Going] = []
-        stale: set[Repository] = set()
+        stale = set[Repository]()
         for one in going:
             if one.repository not in stale and await self._let_go(one, stock):
                 gone.append(one)

@@ -1,7 +1,7 @@
 """Pushing a manifest: the acknowledgement. From here on the image must reach the upstream, whatever happens."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,12 @@ _log = structlog.get_logger(__name__)
 
 JOB_LEASES = "registry-mirror/job/"
 """What the leases begin with that hold an image until it is verified upstream."""
+
+_Check = Callable[[], Awaitable[None]]
+
+
+class _MovedOnError(Exception):
+    """The image record is not what it was any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +97,35 @@ class ManifestPush:
         await self._settle(repository, manifest)
         return Pushed(manifest, job)
 
-    async def _acknowledge(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
-        """Store the manifest under a lease of its own and make that lease a job's."""
+    async def adopt(self, repository: Repository, tag: Reference, manifest: Manifest) -> Job | None:
+        """Bring a tag upstream that others made or moved here, to a manifest that was pushed; None if it moved on.
+
+        Raises:
+            RegistryError: MANIFEST_BLOB_UNKNOWN, DRAINING.
+        """
+        name = repository.image(tag)
+
+        async def check() -> None:
+            image = await self._images.get(name)
+            if image is None or image.target.digest != manifest.digest:
+                raise _MovedOnError
+
+        try:
+            job = await self._acknowledge(repository, tag, manifest, check)
+        except _MovedOnError:
+            return None
+        _log.warning("image.adopted", job=job.id, image=name, digest=job.digest)
+        return job
+
+    async def _acknowledge(
+        self, repository: Repository, reference: Reference, manifest: Manifest, check: _Check | None = None
+    ) -> Job:
+        """Store the manifest under a lease of its own and make that lease a job's.
+
+        The image record is moved, or where others did that, it is only checked that it still is what it was.
+        """
         lease = JOB_LEASES + self._new_id()
-        push = NewJob(
-            repository,
-            reference,
-            manifest.digest,
-            manifest.media_type,
-            lease,
-            self._clock.now(),
-            subject=manifest.subject.digest if manifest.subject else None,
-            referrer=manifest.referrer if manifest.subject else None,
-        )
+        push = self._job(repository, reference, manifest, lease)
         job: Job | None = None
         self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
@@ -111,8 +133,11 @@ class ManifestPush:
             await self._leases.create(lease)
             await self._store(repository, manifest, lease)
             async with self._acknowledging:
+                if check:
+                    await check()
                 job = await self._jobs.enqueue(push)
-                await self._images.point(job.image, manifest.descriptor)
+                if not check:
+                    await self._images.point(job.image, manifest.descriptor)
         except Exception:
             # From the journal on the lease is the job's, even if the tag cannot be moved. A cancelled push is left as
             # it is: whether it reached the journal is for the reconciler to find out.
@@ -123,6 +148,18 @@ class ManifestPush:
             self._in_flight.discard(lease)
             self._changed.fire()
         return job
+
+    def _job(self, repository: Repository, reference: Reference, manifest: Manifest, lease: str) -> NewJob:
+        return NewJob(
+            repository,
+            reference,
+            manifest.digest,
+            manifest.media_type,
+            lease,
+            self._clock.now(),
+            subject=manifest.subject.digest if manifest.subject else None,
+            referrer=manifest.referrer if manifest.subject else None,
+        )
 
     async def _store(self, repository: Repository, manifest: Manifest, lease: str) -> None:
         edges = await self._hold(repository, manifest, lease)

@@ -22,6 +22,9 @@ _SWEEP_EVERY = 60.0
 _SHORTEST_LEASE = 86400.0
 _CLOSE_IDLE_AFTER = 300.0
 
+UPLOADS = "registry-mirror/upload/"
+"""What the leases and the ingests of upload sessions begin with."""
+
 Arrived = Callable[[Repository, Digest, int], None]
 """Told of every blob that was pushed, with its size in bytes."""
 
@@ -68,6 +71,11 @@ class BlobPush:
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
+        self._beginning: set[str] = set()
+
+    def in_flight(self) -> frozenset[str]:
+        """The leases of sessions and mounts that the journal does not know of yet."""
+        return frozenset(self._beginning)
 
     async def begin(self, repository: Repository) -> UploadRow:
         """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING, NO_ROOM."""
@@ -103,12 +111,15 @@ class BlobPush:
     @asynccontextmanager
     async def _leased(self, lease: str) -> AsyncIterator[None]:
         """Make a lease, and let it go if the journal does not take what it is for."""
-        await self._leases.create(lease, seconds=self._lease_seconds)
+        self._beginning.add(lease)
         try:
+            await self._leases.create(lease, seconds=self._lease_seconds)
             yield
         except JournalUnavailableError:
             await let_go(self._leases, lease)
             raise
+        finally:
+            self._beginning.discard(lease)
 
     async def append(self, repository: Repository, upload_id: str, chunk: Chunk) -> int:
         """Take a chunk; returns how many bytes the session holds now.
@@ -265,4 +276,4 @@ class BlobPush:
 
 def _name(upload_id: str) -> str:
     """What a session's lease is called, and its ingest too."""
-    return f"registry-mirror/upload/{upload_id}"
+    return UPLOADS + upload_id

@@ -14,11 +14,13 @@ from mirror.core.operate import Operator
 from mirror.core.ports import Clock
 from mirror.core.presence import Presence
 from mirror.core.readiness import Readiness
+from mirror.core.reconcile.rounds import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.replication.breaker import Breaker
 from mirror.core.replication.pace import Limits
 from mirror.core.watch import Watch
 from mirror.http import query
+from mirror.http.check import CheckHandlers
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
 from mirror.http.evict import EvictHandlers
@@ -41,6 +43,7 @@ class AdminUseCases:
     follow: Follow
     operator: Operator
     drain: Drain
+    reconciler: Reconciler
     limits: Limits
     breakers: Mapping[str, Breaker]
     presence: Presence
@@ -54,6 +57,7 @@ def admin_application(use: AdminUseCases, *, registries: Registries, clock: Cloc
     app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
+    app.router.add_routes(CheckHandlers(use.reconciler).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
     app.router.add_routes(EvictHandlers(use.evictor).routes())
     return app

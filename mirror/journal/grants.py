@@ -1,10 +1,16 @@
 """Which repository holds which content."""
 
+import sqlite3
+from collections.abc import Sequence
+
 import msgspec
 
+from mirror.core.ports import Grant
 from mirror.journal.db import Database, Session
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
+
+_BEFORE_ALL = {"registry": "", "repository": "", "digest": ""}
 
 
 class GrantsTable:
@@ -75,6 +81,42 @@ class GrantsTable:
         rows = await self._database.transact(lambda session: session.rows("find_referrers", **query))
         return [msgspec.json.decode(row["descriptor"], type=Descriptor) for row in rows]
 
+    async def leases(self) -> set[str]:
+        """The leases that hold blobs since their upload."""
+        rows = await self._database.transact(lambda session: session.rows("leases_since_upload"))
+        return {row["lease"] for row in rows}
+
+    async def page(self, after: Grant | None, limit: int) -> list[Grant]:
+        """The first `limit` grants from behind `after`, revoked ones included."""
+        start = content_key(after.repository, after.digest) if after else _BEFORE_ALL
+        rows = await self._database.transact(lambda session: session.rows("grants_page", **start, limit=limit))
+        return [_grant(row) for row in rows]
+
+    async def holders(self, digest: Digest) -> list[Repository]:
+        """The repositories that hold this content."""
+        rows = await self._database.transact(lambda session: session.rows("holders", digest=digest))
+        return [Repository(row["registry"], row["repository"]) for row in rows]
+
+    async def drop(self, grants: Sequence[Grant]) -> None:
+        """Revoke those of `grants` that are still as they were read."""
+
+        def work(session: Session) -> None:
+            for grant in grants:
+                where = content_key(grant.repository, grant.digest)
+                if session.row("drop_grant", **where, lease=grant.lease):
+                    session.rows("forget_referrer", **where)
+
+        await self._database.transact(work)
+
+    async def forget(self, grants: Sequence[Grant], newest: int) -> None:
+        """Delete those of `grants` that are revoked, unless a job after `newest` may need them."""
+
+        def work(session: Session) -> None:
+            for grant in grants:
+                session.rows("forget_grant", **content_key(grant.repository, grant.digest), newest=newest)
+
+        await self._database.transact(work)
+
     async def settle(self, repository: Repository, digests: list[Digest]) -> list[str]:
         """Forget, and return, the leases that held the blobs since their upload."""
 
@@ -98,6 +140,11 @@ def held_since_upload(session: Session, repository: Repository, digest: Digest) 
     """The lease that holds a blob since its upload, while no image refers to it."""
     row = session.row("held_since_upload", **content_key(repository, digest))
     return row["lease"] if row else None
+
+
+def _grant(row: sqlite3.Row) -> Grant:
+    repository = Repository(row["registry"], row["repository"])
+    return Grant(repository, Digest(row["digest"]), row["lease"], bool(row["revoked"]))
 
 
 def content_key(repository: Repository, digest: Digest) -> dict[str, str]:

@@ -157,6 +157,10 @@ class JobsTable:
         rows = await self._database.transact(lambda session: session.rows("backlog"))
         return {State(row["state"]): row["tasks"] for row in rows}
 
+    async def expedite(self, job_id: int) -> None:
+        """The tasks of a job that wait for a time are due now."""
+        await self._database.transact(lambda session: session.rows("expedite", job=job_id))
+
     async def hurry(self, registry: str | None) -> None:
         """What waits for a time, or only what waits for the upstream of a registry, is due now."""
         await self._database.transact(lambda session: session.rows("hurry", registry=registry))

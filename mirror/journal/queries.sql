@@ -25,6 +25,9 @@ DELETE FROM uploads WHERE id = :id;
 -- name: stale_uploads
 SELECT id, registry, repository, touched FROM uploads WHERE touched < :before ORDER BY touched;
 
+-- name: upload_ids
+SELECT id FROM uploads;
+
 -- name: held_since_upload
 SELECT lease FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
@@ -71,6 +74,27 @@ DELETE FROM referrers WHERE registry = :registry AND repository = :repository AN
 -- name: settle_grant
 UPDATE grants SET lease = NULL WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
+-- name: leases_since_upload
+SELECT lease FROM grants WHERE lease IS NOT NULL;
+
+-- name: grants_page
+SELECT registry, repository, digest, lease, revoked FROM grants
+WHERE (registry, repository, digest) > (:registry, :repository, :digest)
+ORDER BY registry, repository, digest LIMIT :limit;
+
+-- name: holders
+SELECT registry, repository FROM holdings WHERE digest = :digest ORDER BY registry, repository;
+
+-- name: drop_grant
+UPDATE grants SET revoked = 1, lease = NULL
+WHERE registry = :registry AND repository = :repository AND digest = :digest AND lease IS :lease AND NOT revoked
+RETURNING 1;
+
+-- name: forget_grant
+-- A job that came since may need what was revoked.
+DELETE FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest AND revoked
+AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.registry = :registry AND j.repository = :repository AND j.id > :newest);
+
 -- name: insert_job
 INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject)
 VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject);
@@ -97,6 +121,9 @@ WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) OR
 UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
     :registry IS NULL OR (kind <> 'unpack' AND job IN (SELECT id FROM jobs WHERE registry = :registry))
 );
+
+-- name: expedite
+UPDATE tasks SET not_before = 0 WHERE job = :job AND state = 'pending' AND not_before > 0;
 
 -- name: settle_task
 UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed

@@ -54,6 +54,11 @@ class UploadsTable:
         rows = await self._database.transact(lambda session: session.rows("stale_uploads", before=before))
         return [_upload(row) for row in rows]
 
+    async def ids(self) -> set[str]:
+        """All sessions, by id."""
+        rows = await self._database.transact(lambda session: session.rows("upload_ids"))
+        return {row["id"] for row in rows}
+
 
 def _upload(row: sqlite3.Row) -> UploadRow:
     return UploadRow(row["id"], Repository(row["registry"], row["repository"]), row["touched"])

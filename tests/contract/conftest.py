@@ -12,7 +12,10 @@ import pytest
 import pytest_asyncio
 
 from mirror.containerd.channel import Channel
-from mirror.core.ports import Content, Images, Leases, Snapshots
+from mirror.containerd.content import ContentStore
+from mirror.containerd.leases import LeaseManager
+from mirror.containerd.replacement import ContentReplacement
+from mirror.core.ports import Content, Images, Leases, Replacement, Snapshots
 from mirror.runtime.clock import SystemClock
 from tests.contract.rooms import DoubleRooms, RealRooms, Rooms
 from tests.contract.scripted import Scripted, serving
@@ -91,6 +94,12 @@ def leases(rooms: Rooms) -> Leases:
 @pytest.fixture
 def snapshots(rooms: Rooms) -> Snapshots:
     return rooms.snapshots()
+
+
+@pytest.fixture
+def replacement(channel: Channel) -> Replacement:
+    clock = SystemClock()
+    return ContentReplacement(ContentStore(channel, clock), LeaseManager(channel, clock))
 
 
 @pytest_asyncio.fixture

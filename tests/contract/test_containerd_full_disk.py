@@ -10,6 +10,7 @@ from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Content, Extraction, Leases, Snapshots
 from mirror.core.seen import Seen
 from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
+from tests.contract.pushes import REPOSITORY
 from tests.contract.store import fresh, fresh_ref, halves, store
 from tests.rig.containerd import Containerd
 from tests.rig.disk import Disk
@@ -64,9 +65,9 @@ async def _hold_more(leases: Leases, lease: str) -> None:
 async def test_what_was_seen(disk: Disk, leases: Leases, lease: str) -> None:
     """Once not even a lease can grow, who asks for content is answered all the same, though nothing holds it."""
     seen = Seen(leases=leases, clock=ManualClock(), new_id=lambda: "full")
-    await seen.hold(fresh()[1])
+    await seen.hold(REPOSITORY, fresh()[1])
     disk.fill()
     with pytest.raises(StoreUnavailableError) as refusal:
         await _hold_more(leases, lease)
     assert refusal.value.full
-    await seen.hold(fresh()[1])
+    await seen.hold(REPOSITORY, fresh()[1])

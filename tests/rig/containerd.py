@@ -124,8 +124,16 @@ class Containerd(Process):
 
     def content(self, digest: str) -> bytes:
         """The bytes of a blob, read from the disk of the content store."""
+        return self._blob(digest).read_bytes()
+
+    def damage(self, digest: str) -> None:
+        """Change the first bytes of a blob on the disk, behind its back."""
+        path = self._blob(digest)
+        path.write_bytes(b"damaged" + path.read_bytes()[7:])
+
+    def _blob(self, digest: str) -> Path:
         algorithm, _, encoded = digest.partition(":")
-        return (self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded).read_bytes()
+        return self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded
 
     def ingests(self) -> set[str]:
         """The refs of the writes that are not finished."""

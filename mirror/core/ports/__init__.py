@@ -1,7 +1,7 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
 from mirror.core.ports.disk import Disk
-from mirror.core.ports.journal import OLDEST, Grants, Jobs, Push, Rule, Transfers, UploadRow, Uploads, Usage
+from mirror.core.ports.journal import OLDEST, Grant, Grants, Jobs, Push, Rule, Transfers, UploadRow, Uploads, Usage
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -15,6 +15,7 @@ from mirror.core.ports.store import (
     Ingest,
     Introspection,
     Leases,
+    Replacement,
     Snapshot,
     Snapshots,
     StoreFacts,
@@ -33,6 +34,7 @@ __all__ = [
     "Disk",
     "Events",
     "Extraction",
+    "Grant",
     "Grants",
     "Image",
     "Images",
@@ -41,6 +43,7 @@ __all__ = [
     "Jobs",
     "Leases",
     "Push",
+    "Replacement",
     "Rule",
     "Snapshot",
     "Snapshots",

@@ -1,5 +1,6 @@
 """The journal: what is ours to remember."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +43,19 @@ class Uploads(Protocol):
     async def stale(self, before: float) -> list[UploadRow]:
         """The sessions not used since `before`."""
 
+    async def ids(self) -> set[str]:
+        """All sessions, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One repository's hold on content, as it was read; `lease` has held a blob since its upload."""
+
+    repository: Repository
+    digest: Digest
+    lease: str | None
+    is_revoked: bool
+
 
 class Grants(Protocol):
     """Which repository holds which content."""
@@ -78,6 +92,24 @@ class Grants(Protocol):
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
         """The manifests that the repository was given about `subject`, in the order in which they came."""
+
+    async def leases(self) -> set[str]:
+        """The leases that hold blobs since their upload."""
+
+    async def page(self, after: Grant | None, limit: int) -> list[Grant]:
+        """The first `limit` grants, revoked ones included, by registry, repository and digest, from behind `after`."""
+
+    async def holders(self, digest: Digest) -> list[Repository]:
+        """The repositories that hold this content, whatever their registry."""
+
+    async def drop(self, grants: Sequence[Grant]) -> None:
+        """Revoke those of `grants` that are still as they were read: what was pushed again since stays.
+
+        What they were listed as, as referrers, goes with them.
+        """
+
+    async def forget(self, grants: Sequence[Grant], newest: int) -> None:
+        """Delete those of `grants` that are revoked, unless their repository has a job after `newest`."""
 
     async def settle(self, repository: Repository, digests: list[Digest]) -> list[str]:
         """The blobs are referenced now: forget, and return, the leases that held them since their upload."""
@@ -168,6 +200,9 @@ class Jobs(Protocol):
 
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
+
+    async def expedite(self, job_id: int) -> None:
+        """The tasks of a job that wait for a time are due now."""
 
     async def hurry(self, registry: str | None) -> None:
         """All tasks that wait for a time are due now; or, if `registry` is given, those that wait for its upstream."""

@@ -101,6 +101,17 @@ class Content(Protocol):
         """
 
 
+class Replacement(Protocol):
+    """Putting other bytes in the place of content whose file is damaged."""
+
+    async def replace(self, digest: Digest, data: AsyncIterator[bytes], lease: str) -> None:
+        """Make `data` the content of this digest; its labels stay, and what it refers to is held by `lease`.
+
+        Nothing changes before all of `data` is there and has the digest. Raises DigestMismatchError,
+        StoreUnavailableError.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """A containerd image record: a name, what it points to and when it was made or moved (Unix time)."""

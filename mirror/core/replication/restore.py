@@ -1,18 +1,24 @@
-"""Content that vanished from containerd while a job still needs it: brought back from the upstream, if it is there."""
+"""Content that vanished from containerd while a job needs it, or is damaged there: brought back from the upstream."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 
 from mirror.core.concurrency import Locks
 from mirror.core.errors import ContentMissingError, DigestMismatchError, UpstreamError
 from mirror.core.jobs import Job, Outcome, Task
-from mirror.core.ports import Content, Grants, Leases, Upstream
+from mirror.core.leases import let_go
+from mirror.core.ports import Content, Grants, Ingest, Leases, Replacement, Upstream
 from mirror.core.worker import Attempt
 from mirror.oci.manifest import parse_manifest
-from mirror.oci.names import Digest, digest_of
+from mirror.oci.names import Digest, Repository, digest_of
 
 _log = structlog.get_logger(__name__)
+_REPAIRED_WITHIN = 86400.0
+
+RESTORES = "registry-mirror/restore/"
+"""What the ingests begin with that content comes back into."""
 
 
 class Restorer:
@@ -25,14 +31,21 @@ class Restorer:
         leases: Leases,
         grants: Grants,
         upstreams: Mapping[str, Upstream],
+        replacement: Replacement,
         new_id: Callable[[], str],
     ) -> None:
         self._content = content
         self._leases = leases
         self._grants = grants
         self._upstreams = upstreams
+        self._replacement = replacement
         self._new_id = new_id
         self._locks = Locks()
+        self._in_flight: set[str] = set()
+
+    def in_flight(self) -> frozenset[str]:
+        """The ingests that content is coming back into just now."""
+        return frozenset(self._in_flight)
 
     def around(self, attempt: Attempt) -> Attempt:
         """The same attempt, that goes on when content is missing which the upstream has."""
@@ -50,6 +63,39 @@ class Restorer:
                     restored.add(digest)
 
         return patient
+
+    async def repair(self, repository: Repository, digest: Digest) -> None:
+        """Put the upstream's copy in the place of content that is damaged here.
+
+        Raises:
+            ContentMissingError: the upstream does not have it.
+            UpstreamError, StoreUnavailableError: it cannot be had now.
+        """
+        if repository.registry not in self._upstreams:
+            raise ContentMissingError(digest)
+        media_type = (await self._grants.given(repository, [digest])).get(digest)
+        lease = f"registry-mirror/repair/{self._new_id()}"
+        async with self._locks.alone(digest):
+            await self._leases.create(lease, seconds=_REPAIRED_WITHIN)
+            try:
+                await self._replacement.replace(digest, self._fetch(repository, digest, media_type), lease)
+            except DigestMismatchError as error:
+                raise _other_bytes(digest) from error
+            finally:
+                await let_go(self._leases, lease)
+        _log.warning("content.repaired", repaired=digest)
+
+    async def _fetch(self, repository: Repository, digest: Digest, media_type: str | None) -> AsyncIterator[bytes]:
+        """What the upstream has under this digest: of a manifest its media type is known. Raises as `repair`."""
+        upstream = self._upstreams[repository.registry]
+        if media_type is None:
+            async for data in upstream.read_blob(repository, digest):
+                yield data
+            return
+        raw = await upstream.get_manifest(repository, digest, media_type)
+        if raw is None:
+            raise ContentMissingError(digest)
+        yield raw
 
     async def _restore(self, job: Job, digest: Digest) -> None:
         """Fetch content under the lease of a job.
@@ -72,9 +118,7 @@ class Restorer:
             _log.warning("content.restored", restored=digest)
 
     async def _restore_manifest(self, job: Job, digest: Digest, media_type: str) -> None:
-        raw = await self._upstreams[job.repository.registry].get_manifest(job.repository, digest, media_type)
-        if raw is None:
-            raise ContentMissingError(digest)
+        raw = b"".join([data async for data in self._fetch(job.repository, digest, media_type)])
         if digest_of(raw) != digest:
             raise _other_bytes(digest)
         edges = {place: child.digest for place, child in parse_manifest(raw, media_type).edges().items()}
@@ -82,18 +126,29 @@ class Restorer:
         await self._content.put(raw, digest, job.lease, present)
 
     async def _restore_blob(self, job: Job, digest: Digest) -> None:
-        ref = f"registry-mirror/restore/{self._new_id()}"  # one that a crash left behind ends with the lease
-        ingest = await self._content.ingest(ref, job.lease)
-        try:
-            async for data in self._upstreams[job.repository.registry].read_blob(job.repository, digest):
+        async with self._ingest(job.lease) as ingest:
+            async for data in self._fetch(job.repository, digest, None):
                 await ingest.write(data)
-            await ingest.commit(digest)
-        except BaseException as error:
-            await ingest.close()
-            await self._content.abort(ref)
-            if isinstance(error, DigestMismatchError):
+            try:
+                await ingest.commit(digest)
+            except DigestMismatchError as error:
                 raise _other_bytes(digest) from error
-            raise
+
+    @asynccontextmanager
+    async def _ingest(self, lease: str) -> AsyncIterator[Ingest]:
+        """An ingest that is gone when the body fails; one that a crash left behind is the reconciler's."""
+        ref = RESTORES + self._new_id()
+        self._in_flight.add(ref)
+        try:
+            ingest = await self._content.ingest(ref, lease)
+            try:
+                yield ingest
+            except BaseException:
+                await ingest.close()
+                await self._content.abort(ref)
+                raise
+        finally:
+            self._in_flight.discard(ref)
 
 
 def _other_bytes(digest: Digest) -> UpstreamError:

@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from mirror.core.ports import Content, Grants, Jobs, Leases, Transfers
+from mirror.containerd.channel import Channel
+from mirror.containerd.events import EventStream
+from mirror.core.ports import Content, Grants, Images, Jobs, Leases, Replacement, Snapshots, Transfers
 from mirror.core.progress import Board
 from mirror.core.signal import Signal
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.transfers import TransfersTable
+from mirror.journal.uploads import UploadsTable
 from mirror.oci.names import Repository
 from mirror.upstream.client import RegistryClient
+from tests.contract.rules.ledger import Ledger
 from tests.contract.rules.way import Way
 from tests.contract.upstreams import transport_to
 from tests.rig.proxy import Proxy
@@ -87,6 +91,7 @@ async def upstream(proxy: Proxy) -> AsyncIterator[RegistryClient]:
 def way(  # noqa: PLR0913, PLR0917 - all the parts there are
     content: Content,
     leases: Leases,
+    replacement: Replacement,
     lease: str,
     grants: Grants,
     jobs: Jobs,
@@ -99,4 +104,32 @@ def way(  # noqa: PLR0913, PLR0917 - all the parts there are
 ) -> Way:
     """The way upstream, for a repository of this test alone."""
     repository = Repository("registry.example.com", f"team/{secrets.token_hex(8)}")
-    return Way(content, leases, lease, grants, jobs, transfers, clock, board, upstream, proxy, registry, repository)
+    return Way(
+        content,
+        leases,
+        replacement,
+        lease,
+        grants,
+        jobs,
+        transfers,
+        clock,
+        board,
+        upstream,
+        proxy,
+        registry,
+        repository,
+    )
+
+
+@pytest.fixture
+def ledger(
+    way: Way,
+    images: Images,
+    snapshots: Snapshots,
+    database: Database,
+    channel: Channel,
+    changed: Signal,
+    path: Path,
+) -> Ledger:
+    """What compares the journal with containerd."""
+    return Ledger(way, images, snapshots, UploadsTable(database), EventStream(channel), changed, path)

@@ -185,7 +185,11 @@ class Mend:
 
     async def do(self, scene: Scene) -> None:
         """Beside whatever is under way."""
-        await scene.life.reconciler.mend()
+        await scene.life.reconciler.check(_hear, repair=True)
+
+
+async def _hear(_: object) -> None:
+    """What a round found is seen by what is left at the end."""
 
 
 async def _body(data: bytes) -> AsyncIterator[bytes]:

@@ -5,17 +5,22 @@ between two of them is lost with it anyway.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from mirror.core.concurrency import SharedLock
 from mirror.core.drain import Gate
 from mirror.core.leases import JobLeases
-from mirror.core.ports import StoreFacts
+from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.push import BlobPush
-from mirror.core.reconcile import Reconciler
+from mirror.core.reconcile.deep import DeepCheck, Hasher
+from mirror.core.reconcile.mend import Mender
+from mirror.core.reconcile.rounds import Reconciler
+from mirror.core.reconcile.survey import Stores, Surveyor
 from mirror.core.remove import Removal
+from mirror.core.replication.restore import Restorer
 from mirror.core.signal import Signal
 from mirror.core.unpack import Unpacker
 from mirror.journal.db import Database, Session
@@ -23,11 +28,14 @@ from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.uploads import UploadsTable
 from mirror.oci.manifest import Platform
+from mirror.oci.names import Digest
+from mirror.runtime.clock import SystemClock
+from tests.contract.pushes import REPOSITORY, unlimited
 from tests.double.connection import Connection
 from tests.double.content import ContentDouble
 from tests.double.garbage import collect
 from tests.double.leases import LeasesDouble
-from tests.double.records import ImagesDouble
+from tests.double.records import EventsDouble, ImagesDouble
 from tests.double.snapshots import SnapshotsDouble
 from tests.double.state import Store
 from tests.rig.images import ARCHITECTURE
@@ -96,6 +104,8 @@ class Life:
         self.content = ContentDouble(self.connection, clock)
         self.images = ImagesDouble(self.connection)
         self.leases = LeasesDouble(self.connection, clock)
+        self.snapshots = SnapshotsDouble(self.connection)
+        self.admission = unlimited(journal)
         self.database = MortalDatabase(journal, self.fate)
         self.grants = GrantsTable(self.database)
         self.jobs = JobsTable(self.database)
@@ -105,16 +115,15 @@ class Life:
         self.unpacker = Unpacker(
             content=self.content,
             grants=self.grants,
-            snapshots=SnapshotsDouble(self.connection),
-            platform=Platform("linux", ARCHITECTURE),
+            snapshots=self.snapshots,
+            platforms=[Platform("linux", ARCHITECTURE)],
+            board=Board(),
         )
         in_flight = self.publishing.in_flight
         self.job_leases = JobLeases(
             jobs=self.jobs, leases=self.leases, clock=clock, in_flight=in_flight, changed=self._changed
         )
-        self.reconciler = Reconciler(
-            probe=_nothing, leases=self.leases, jobs=self.jobs, in_flight=in_flight, clock=clock
-        )
+        self.reconciler = self._reconciler()
 
     def _pushing(self) -> BlobPush:
         return BlobPush(
@@ -127,6 +136,7 @@ class Life:
             max_age=MAX_AGE,
             arrived=lambda *_: None,
             gate=self._gate,
+            admission=self.admission,
         )
 
     def _publishing(self) -> ManifestPush:
@@ -140,6 +150,8 @@ class Life:
             new_id=self._new_id,
             changed=self._changed,
             gate=self._gate,
+            admission=self.admission,
+            evictions=SharedLock(),
         )
 
     def _removal(self) -> Removal:
@@ -154,6 +166,40 @@ class Life:
             followed=frozenset(),
         )
 
+    def _reconciler(self) -> Reconciler:
+        uploads = UploadsTable(self.database)
+        stores = Stores(self.content, self.images, self.leases, self.snapshots, self.grants, self.jobs, uploads)
+        surveyor = Surveyor(stores, self._in_flight, frozenset({REPOSITORY.registry}), SystemClock(), grace=0.0)
+        hasher = Hasher(self.content)
+        restorer = Restorer(
+            content=self.content,
+            leases=self.leases,
+            grants=self.grants,
+            upstreams={},
+            replacement=Unreachable(),
+            new_id=self._new_id,
+        )
+        mender = Mender(
+            stores=stores,
+            surveyor=surveyor,
+            manifest_push=self.publishing,
+            restorer=restorer,
+            hasher=hasher,
+            changed=self._changed,
+        )
+        deep = DeepCheck(surveyor=surveyor, hasher=hasher, stores=stores, clock=self.clock)
+        events = EventsDouble(self.connection)
+        return Reconciler(
+            surveyor=surveyor, mender=mender, deep=deep, grants=self.grants, events=events, clock=self.clock
+        )
 
-async def _nothing() -> StoreFacts:
-    return StoreFacts("in memory", None, None)
+    def _in_flight(self) -> frozenset[str]:
+        return self.pushing.in_flight() | self.publishing.in_flight()
+
+
+class Unreachable:
+    """What no life comes to: without an upstream nothing is fetched to replace anything."""
+
+    async def replace(self, digest: Digest, data: AsyncIterator[bytes], lease: str) -> None:
+        """See `Replacement.replace`."""
+        raise AssertionError(f"{digest} is replaced under {lease} by {data}")

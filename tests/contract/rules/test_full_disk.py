@@ -17,7 +17,6 @@ from mirror.core.drain import Gate
 from mirror.core.ports import Content, Images, Leases, UploadRow
 from mirror.core.publish import JOB_LEASES, ManifestPush
 from mirror.core.push import BlobPush
-from mirror.core.reconcile import Reconciler
 from mirror.core.signal import Signal
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
@@ -26,6 +25,7 @@ from mirror.journal.uploads import UploadsTable
 from mirror.oci.manifest import OCI_MANIFEST, Descriptor
 from mirror.oci.names import Reference, digest_of
 from tests.contract.pushes import REPOSITORY, push, unlimited
+from tests.contract.rules.ledger import Ledger
 from tests.contract.store import fresh, store
 from tests.rig.disk import Disk
 from tests.rig.wire import manifest
@@ -149,21 +149,16 @@ async def test_the_sweeper_comes_back(
 
 
 async def test_the_reconciler_waits_for_the_journal(
-    database: Database, leases: Leases, path: Path, clock: ManualClock
+    database: Database, ledger: Ledger, leases: Leases, path: Path, clock: ManualClock
 ) -> None:
     """A journal that somebody holds is asked again, and what is to be mended is mended then."""
     job = await JobsTable(database).enqueue(push())
-    reconciler = Reconciler(
-        leases=leases,
-        jobs=JobsTable(database),
-        in_flight=frozenset,
-        clock=clock,
-    )
     with closing(sqlite3.connect(path, isolation_level=None)) as operator:
         operator.execute("BEGIN IMMEDIATE")
-        running = asyncio.create_task(reconciler.run())
+        running = asyncio.create_task(ledger.reconciler.watch())
         await clock.until_asleep(0.5)
         assert job.lease not in await leases.list(JOB_LEASES)
     clock.advance(0.5)
-    await running
+    await clock.until_asleep(10.0)
+    await ended(running)
     assert job.lease in await leases.list(JOB_LEASES)

@@ -10,6 +10,7 @@ import structlog
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.probe import Probe
+from mirror.core.ports import StoreFacts
 from mirror.core.presence import Presence
 from tests.rig.containerd import Containerd
 from tests.unit.clock import ManualClock
@@ -20,9 +21,14 @@ class Rig:
 
     def __init__(self, channel: Channel, snapshotter: str, clock: ManualClock) -> None:
         self.told: list[str] = []
+        self.found = list[StoreFacts]()
         self.clock = clock
         self.presence = Presence(
-            Probe(channel, snapshotter, deadline=0.5), clock, lost=lambda _: self.told.append("lost"), back=self._back
+            Probe(channel, snapshotter, deadline=0.5),
+            clock,
+            found=self.found.append,
+            lost=lambda _: self.told.append("lost"),
+            back=self._back,
         )
 
     async def _back(self) -> None:
@@ -57,6 +63,7 @@ async def test_all_is_well(rig: Rig, containerd: Containerd) -> None:
     assert rig.told == []
     assert rig.presence.reason is None
     assert rig.presence.facts
+    assert rig.found == [rig.presence.facts]
     assert rig.presence.facts.content == containerd.directory / "root/io.containerd.content.v1.content"
 
 
@@ -101,4 +108,5 @@ async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd, d
     with Containerd(directory, containerd.address), structlog.testing.capture_logs() as log:
         await rig.looks_until_back()
     containerd.start()
+    assert [facts.content != containerd.directory for facts in rig.found] == [True, True]
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["containerd.moved"]

@@ -3,6 +3,7 @@
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from mirror.journal.db import Database
 from mirror.journal.uploads import UploadsTable
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Repository
+from tests.contract.pushes import unlimited
 from tests.contract.store import fresh
 from tests.unit.clock import ManualClock
 
@@ -27,7 +29,7 @@ def repository() -> Repository:
 
 @pytest.fixture
 def blob_push(
-    database: Database, content: Content, leases: Leases, grants: Grants, clock: ManualClock
+    database: Database, content: Content, leases: Leases, grants: Grants, clock: ManualClock, path: Path
 ) -> Callable[[], BlobPush]:
     """Makes the use cases anew, as after a start."""
     return lambda: BlobPush(
@@ -40,6 +42,7 @@ def blob_push(
         max_age=3600.0,
         arrived=lambda *_: None,
         gate=Gate(),
+        admission=unlimited(path),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mirror.core.jobs import Job, Kind, NewJob, Task
-from mirror.core.ports import Content, Grants, Jobs, Leases, Transfers
+from mirror.core.ports import Content, Grants, Jobs, Leases, Replacement, Transfers
 from mirror.core.progress import Board
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.fallback import FallbackTags
@@ -33,6 +33,7 @@ class Way:
 
     content: Content
     leases: Leases
+    replacement: Replacement
     lease: str
     grants: Grants
     jobs: Jobs
@@ -83,6 +84,7 @@ class Way:
             leases=self.leases,
             grants=self.grants,
             upstreams=ours,
+            replacement=self.replacement,
             new_id=lambda: uuid.uuid4().hex,
         )
 
