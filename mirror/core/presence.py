@@ -14,8 +14,8 @@ _EVERY = 1.0
 class Presence:
     """Watches over containerd: what we ask of it fails at once while it is away, and goes on when it is back.
 
-    `found` is told what it says of itself, at first and after each change. `lost` is called with the reason as soon as it
-    does not answer, or cannot be worked with; `back` when it answers again.
+    `found` is told what it says of itself, at first and after each change. `lost` is called with the reason as soon as
+    it does not answer, or cannot be worked with; `back` when it answers again.
     """
 
     def __init__(

@@ -218,6 +218,9 @@ def _private(path: Path) -> int:
 
 
 def _named(text: str) -> dict[str, str]:
-    """Split queries.sql at its `-- name:` lines."""
+    """Split queries.sql at its `-- name:` lines. Raises ValueError when two statements have one name."""
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    statements = dict(zip(parts[1::2], parts[2::2], strict=True))
+    if len(statements) != len(parts) // 2:
+        raise ValueError("two statements of queries.sql have one name")
+    return statements

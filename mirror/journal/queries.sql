@@ -243,10 +243,6 @@ WHERE j.id IN (SELECT max(id) FROM jobs GROUP BY registry, repository, ifnull(ta
 -- name: newest_of_repository
 SELECT max(id) AS job FROM jobs WHERE registry = :registry AND repository = :repository;
 
--- name: drop_grant
-UPDATE grants SET revoked = 1
-WHERE registry = :registry AND repository = :repository AND digest = :digest AND lease IS NULL;
-
 -- name: forget_use
 DELETE FROM uses WHERE registry = :registry AND repository = :repository AND digest = :digest;
 

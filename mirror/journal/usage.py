@@ -38,7 +38,8 @@ class UsageTable:
 
         def work(session: Session) -> None:
             for key in (content_key(repository, digest) for digest in digests):
-                for statement in ("drop_grant", "forget_referrer", "forget_use"):
+                session.rows("drop_grant", **key, lease=None)
+                for statement in ("forget_referrer", "forget_use"):
                     session.rows(statement, **key)
 
         await self._database.transact(work)

@@ -42,6 +42,8 @@ class IngestDouble:
         """See `Ingest.commit`; what the store has already is leased all the same."""
         try:
             store = await self._writable()
+            if store.ingests.get(self._ref) is not self._ingest:
+                raise StoreUnavailableError(f"containerd: UNKNOWN: the ingest of {self._ref} is gone")
             data = bytes(self._ingest.data)
             if (found := digest_of(data)) != expected:
                 raise DigestMismatchError(f"the bytes are {found}, not {expected}")
@@ -109,8 +111,8 @@ class ContentDouble:
         return [ref for ref in (await self._connection.reach()).ingests if ref.startswith(prefix)]
 
     async def abort(self, ref: str) -> None:
-        """See `Content.abort`."""
-        (await self._when_free(ref)).ingests.pop(ref, None)
+        """See `Content.abort`; a stream that writes to it is not disturbed before its commit."""
+        (await self._connection.reach()).ingests.pop(ref, None)
 
     async def _when_free(self, ref: str) -> Store:
         """The store, as soon as nobody writes to the ref."""

@@ -45,9 +45,15 @@ def board() -> Board:
     return Board()
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "journal.db"
+
+
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(tmp_path / "journal.db") as database:
+async def database(path: Path) -> AsyncIterator[Database]:
+    async with Database(path) as database:
         yield database
 
 
