@@ -194,11 +194,10 @@ class TestOrder:
         """The many images of one do not hold up the one of another, though that was pushed before them."""
         busy, quiet = f"{repository}-busy", f"{repository}-quiet"
         with lines({"replication": {"jobs": 2, "eager": False}}) as line:
-            holds = [Hold(), Hold()]
-            for hold in holds:
-                line.proxy.arm(hold, "HEAD", "/blobs/", times=1)
-            for number in range(2):
-                line.push(busy, noise(10), tag=f"runs-{number}")
+            holds, layers = [Hold(), Hold()], [noise(10), noise(11)]
+            for number, (hold, layer) in enumerate(zip(holds, layers, strict=True)):
+                line.proxy.arm(hold, "HEAD", f"/blobs/{digest_of(layer)}", times=1)
+                line.push(busy, layer, tag=f"runs-{number}")
             until(lambda: len(line.starts()) == len(holds), "both are under way")
             line.push(quiet, noise(10))
             for number in range(3):
