@@ -218,7 +218,7 @@ def test_a_drain(slow_daemon: Daemon, registry: Registry, layout: Layout) -> Non
     done = slow_daemon.cli("drain", "--timeout", "30")
     assert (done.returncode, done.stdout) == (0, "drained; new pushes are refused\n"), done
     assert registry.tags("team/app") == {"v1"}
-    assert slow_daemon.cli("status").stdout.startswith("draining")
+    assert slow_daemon.cli("status").stdout.startswith("no pushes are taken: draining")
     assert wire.ask("PATCH", begun, b"01234").status == 202
     assert wire.ask("PUT", f"{begun}?digest={digest_of(b'01234')}").status == 201
     for method, path in _new_pushes(layout):
@@ -485,16 +485,6 @@ def test_bad_settings(line: str, named: str, directory: Path) -> None:
     assert done.returncode == 2
     assert named in done.stderr
     assert str(file) in done.stderr
-
-
-def test_a_snapshotter_that_is_not_there(directory: Path, containerd: Containerd) -> None:
-    """It is said in one line that names those there are, and the daemon ends with 1."""
-    settings = {"containerd": {"snapshotter": "nosuch"}}
-    upstreams = {UPSTREAM: "http://127.0.0.1:1"}
-    daemon = Daemon(directory / "daemon", containerd.address, upstreams, settings=settings)
-    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 1
-    assert [line for line in done.stderr.splitlines() if "nosuch" in line and "overlayfs" in line]
 
 
 def test_systemd_is_told(directory: Path, containerd: Containerd) -> None:
