@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,20 @@ def test_another_snapshotter(directory: Path, daemon: Daemon, containerd: Contai
     daemon.wait(NAME, "unpacked")
     assert containerd.run_container(NAME, snapshotter="native").strip() == directory.name
     assert containerd.snapshots() == before
+
+
+@pytest.mark.parametrize("settings", [{"containerd": {"namespace": "k8s.io"}}])
+def test_the_namespace_of_kubernetes(directory: Path, daemon: Daemon, containerd: Containerd) -> None:
+    """An image is there, labelled as the kubelet's own, and runs there; the default namespace has nothing of it."""
+    layout = build_image(directory / "layout", [busybox(directory.name)])
+    Wire(daemon.url).push("team/kubernetes", "v1", layout)
+    daemon.wait(f"{UPSTREAM}/team/kubernetes:v1", "unpacked")
+    kubelet = copy(containerd)
+    kubelet.namespace = "k8s.io"
+    listing = kubelet.ctr("images", "ls")
+    assert (layout.digest in listing, "io.cri-containerd.image=managed" in listing) == (True, True)
+    assert kubelet.run_container(f"{UPSTREAM}/team/kubernetes:v1").strip() == directory.name
+    assert layout.digest not in containerd.contents()
 
 
 @pytest.mark.parametrize(
