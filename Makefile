@@ -25,7 +25,7 @@ demo: install ## push an image, run it, see it arrive upstream
 run: install ## the daemon in the foreground; CONFIG=file for your own settings, else PORT=5000
 	@$(as_root) $(bin)/$(if $(CONFIG),registry-mirror serve --config $(CONFIG),python -m tests.rig.run $(PORT))
 
-test: install ## the suite, without what takes minutes
+test: install ## the suite, without its slow tests
 	$(as_root) $(bin)/pytest -m "not slow"
 
 test-all: install ## the whole suite

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import structlog
 
-from mirror import app
 from mirror.cli.options import BAD_SETTINGS, DAMAGED, config_option, settings_or_exit
 from mirror.config import SettingsError
 from mirror.core.errors import JournalUnavailableError
@@ -27,6 +26,8 @@ def serve(path: Path) -> None:
     Exit code 0: it was told to stop. 1: it failed, and another start may help. 2: the settings are wrong. 4: the
     journal is damaged; a line of the log says what to do.
     """
+    from mirror import app  # noqa: PLC0415 - it takes longer to import than most of the other commands to run
+
     settings = settings_or_exit(path)
     configure_logging(settings.log.level, settings.log.format)
     try:

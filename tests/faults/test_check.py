@@ -99,6 +99,7 @@ def test_what_a_check_finds(rig: Rig) -> None:
     rig.mends(("stale grants", f"{UPSTREAM}/{REPOSITORY}"))
 
 
+@pytest.mark.slow
 def test_a_tag_that_others_made(rig: Rig) -> None:
     """It gets upstream without anybody asking for it, soon after it was made."""
     digest, _ = rig.push("v1")

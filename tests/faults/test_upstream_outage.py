@@ -11,6 +11,7 @@ IMAGES = 20
 ONE_SLOT = {"replication": {"jobs": 1, "stall": 1.0}}
 
 
+@pytest.mark.slow
 def test_it_costs_single_probes(way: Way, registry: Registry) -> None:
     """While many images wait, the upstream is asked `GET /v2/` and no more; when it is back, all arrive."""
     registry.kill()

@@ -63,6 +63,7 @@ def test_killed_in_the_middle_of_a_blob(way: Way) -> None:
     assert sum(way.sent()) == len(LAYER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [IMPATIENT])
 def test_a_stall_in_a_blob(way: Way) -> None:
     """It is given up after a while without progress, and goes on where it stopped."""
