@@ -24,7 +24,7 @@ def marked(compression: Compression = "gzip") -> Layer:
 @pytest.fixture
 def lasting(part: str) -> Layer:
     """A layer whose unpacking can be watched; in memory any can."""
-    return Layer([Noise("noise", 30_000_000 if part == "containerd" else 1000)])
+    return Layer([Noise("noise", 1000 if part == "double" else 30_000_000)])
 
 
 def steps(layout: Layout) -> list[Extraction]:
