@@ -36,7 +36,7 @@ class ContentReplacement:
             await self._content.delete(digest)
             await self._leases.collect()
             await ingest.commit(digest, labels)
-        except BaseException:
+        except BaseException:  # a cancelled repair too: its ingest would be nobody's
             await ingest.close()
             await self._content.abort(ref)
             raise

@@ -80,7 +80,7 @@ class Snapshotter:
             if mounts is not None:
                 await self._apply(step, mounts)
                 await self._commit(key, step.chain_id, lease)
-        except BaseException:
+        except BaseException:  # a cancelled unpack too: it must leave no half snapshot
             await asyncio.shield(self._discard(key))
             raise
         finally:

@@ -143,7 +143,7 @@ class Restorer:
             ingest = await self._content.ingest(ref, lease)
             try:
                 yield ingest
-            except BaseException:
+            except BaseException:  # a cancelled restore too: it would begin another ingest
                 await ingest.close()
                 await self._content.abort(ref)
                 raise
