@@ -96,6 +96,8 @@ class Process(ABC):
     def pause(self) -> None:
         """Let it hang: alive, its sockets open, and no answer from it."""
         os.kill(self.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        until(lambda: all(_is_stopped(thread) for thread in threads.iterdir()), f"{self.name} stands still")
 
     def resume(self) -> None:
         """End a pause."""
@@ -132,3 +134,11 @@ class Process(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Stop it and take away what would outlive it."""
         self.close()
+
+
+def _is_stopped(thread: Path) -> bool:
+    """Whether a thread has come to a stop, which may take it a moment."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return True
