@@ -9,14 +9,16 @@ from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.disk import Disk
+from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of
 
 BLOB = bytes(range(256)) * 4000
 
 
-def filling(disk: Disk) -> Iterator[bytes]:
-    """A blob while whose first half is under way others fill the disk."""
+def filling(disk: Disk, containerd: Containerd) -> Iterator[bytes]:
+    """A blob while whose first half is under way, and past the question whether there is room, others fill the disk."""
     yield BLOB
+    until(containerd.ingests, "bytes arrive in containerd")
     disk.fill()
     yield BLOB
 
@@ -32,7 +34,7 @@ def test_its_disk_is_full(directory: Path) -> None:
     ):
         wire = Wire(daemon.url)
         location = wire.begin("team/app")
-        answer = wire.ask("PATCH", location, filling(disk))
+        answer = wire.ask("PATCH", location, filling(disk, containerd))
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
         assert answer.error["message"] == "the disk of the host's containerd is full"
         disk.free()
