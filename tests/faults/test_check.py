@@ -106,6 +106,7 @@ def test_a_tag_that_others_made(rig: Rig) -> None:
     rig.daemon.wait(f"{UPSTREAM}/{REPOSITORY}:v1", "replicated")
     rig.containerd.ctr("images", "tag", f"{UPSTREAM}/{REPOSITORY}:v1", f"{UPSTREAM}/{REPOSITORY}:v2")
     stored = until(lambda: rig.registry.manifest(REPOSITORY, "v2"), "the tag is upstream", 30.0)
+    assert stored is not None
     assert stored.digest == digest
 
 
