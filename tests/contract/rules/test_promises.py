@@ -189,3 +189,12 @@ def test_the_last_name_goes_during_a_push(turns: int, pushed: list[Pushed], tmp_
     host.do([again, Late(Untag(repository, "v1"), turns)])
     host.what_was_acknowledged_is_complete()
     host.teardown()
+
+
+@pytest.mark.parametrize("death", range(1, 13))
+def test_the_daemon_dies_during_a_delete(death: int, pushed: list[Pushed], tmp_path: Path) -> None:
+    """Wherever it does: deleted once more, nothing of the image is left, and no tag that nobody can delete."""
+    host, repository = Host(pushed, tmp_path), REPOSITORIES[0]
+    host.do([Push(1, repository, "v1", asks=False, mounts=False)])
+    host.do([Delete(repository, 1)], death=death)
+    host.teardown()
