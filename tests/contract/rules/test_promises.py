@@ -175,7 +175,7 @@ def test_promises_are_kept(examples: int, pushed: list[Pushed], tmp_path: Path) 
         def __init__(self) -> None:
             super().__init__(pushed, tmp_path)
 
-    chosen = settings(max_examples=examples, stateful_step_count=STEPS, deadline=None, print_blob=True)
+    chosen = settings(max_examples=examples, stateful_step_count=STEPS, print_blob=True)
     run_state_machine_as_test(HereAndNow, settings=chosen)
 
 
