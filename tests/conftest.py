@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.rig.containerd import Containerd, version
 from tests.rig.daemon import Daemon
@@ -13,6 +14,10 @@ from tests.rig.process import Process
 from tests.rig.registry import Registry
 
 UPSTREAM = "registry.example.com"
+
+# A slow machine is no failure: no example has a deadline, and none is too slow to be made.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

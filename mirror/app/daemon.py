@@ -52,7 +52,7 @@ class Daemon:
         self.manifest_push = _manifest_push(rooms, changed, gate, self.space)
         self.pull = _pull(rooms, seen)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
-        self.removal = _removal(settings, rooms, changed)
+        self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         wiring = Wiring(changed, self.manifest_push.in_flight)
@@ -136,7 +136,7 @@ def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> M
     )
 
 
-def _removal(settings: config.Settings, rooms: Rooms, changed: Signal) -> Removal:
+def _removal(settings: config.Settings, rooms: Rooms, changed: Signal, space: Space) -> Removal:
     return Removal(
         content=rooms.content,
         images=rooms.images,
@@ -146,6 +146,7 @@ def _removal(settings: config.Settings, rooms: Rooms, changed: Signal) -> Remova
         clock=rooms.clock,
         changed=changed,
         followed=frozenset(name for name, upstream in settings.upstreams.items() if upstream.delete),
+        pushes=space.pushes,
     )
 
 

@@ -6,6 +6,7 @@ a delete upstream waits for it. Blobs are the upstream's own to collect.
 
 import structlog
 
+from mirror.core.concurrency import SharedLock
 from mirror.core.jobs import NewDelete
 from mirror.core.leases import let_go
 from mirror.core.ports import Clock, Content, Grants, Image, Images, Jobs, Leases
@@ -19,7 +20,8 @@ _log = structlog.get_logger(__name__)
 class Removal:
     """The use cases of content management. The bytes themselves are containerd's to collect.
 
-    `followed` names the registries whose upstream follows our deletes.
+    `followed` names the registries whose upstream follows our deletes. A manifest goes while nobody else has `pushes`,
+    the lock that acknowledgements share: one of the same manifest comes before all of its delete, or after all of it.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each by name
@@ -33,6 +35,7 @@ class Removal:
         clock: Clock,
         changed: Signal,
         followed: frozenset[str],
+        pushes: SharedLock,
     ) -> None:
         self._content = content
         self._images = images
@@ -42,6 +45,7 @@ class Removal:
         self._clock = clock
         self._changed = changed
         self._followed = followed
+        self._pushes = pushes
 
     async def manifest(self, repository: Repository, reference: Reference) -> None:
         """Delete a tag, or a manifest with every tag that points to it.
@@ -49,6 +53,12 @@ class Removal:
         Raises:
             RegistryError: MANIFEST_UNKNOWN.
         """
+        async with self._pushes.alone():
+            await self._manifest(repository, reference)
+        self._changed.fire()
+
+    async def _manifest(self, repository: Repository, reference: Reference) -> None:
+        """The records go first: as long as the grant is there, a delete that broke off half-way can be repeated."""
         images = await self._pointing(repository, reference)
         digest = reference.digest or (images[0].target.digest if images else None)
         media_type = digest and await self._grants.media_type(repository, digest)
@@ -56,12 +66,11 @@ class Removal:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
         if repository.registry in self._followed:
             await self._jobs.enqueue_delete(NewDelete(repository, reference, digest, media_type, self._clock.now()))
-        if reference.digest is not None:
-            await self._revoke(repository, digest)
         for image in images:
             await self._images.delete(image.name)
+        if reference.digest is not None:
+            await self._revoke(repository, digest)
         _log.info("manifest.deleted", repository=str(repository), reference=str(reference), digest=digest)
-        self._changed.fire()
 
     async def blob(self, repository: Repository, digest: Digest) -> None:
         """Delete a blob. Raises RegistryError: BLOB_UNKNOWN."""

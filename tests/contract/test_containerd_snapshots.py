@@ -2,10 +2,12 @@
 
 import asyncio
 import secrets
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from mirror.core.errors import BadLayerError, ContentMissingError, StoreUnavailableError
 from mirror.core.ports import Content, Extraction, Leases, Snapshot, Snapshots
@@ -13,18 +15,13 @@ from mirror.oci.manifest import Descriptor, chain_ids, parse_config, parse_manif
 from tests.contract.rooms import Rooms
 from tests.contract.store import fresh, store
 from tests.contract.witness import Witness, halves
+from tests.rig.containerd import GATED, Containerd
 from tests.rig.images import Compression, File, Layer, Layout, Noise, build_image
 
 
 def marked(compression: Compression = "gzip") -> Layer:
     """A layer that no other test has."""
     return Layer([File(f"marker-{secrets.token_hex(8)}", b"here")], compression)
-
-
-@pytest.fixture
-def lasting(part: str) -> Layer:
-    """A layer whose unpacking can be watched; in memory any can."""
-    return Layer([Noise("noise", 1000 if part == "double" else 30_000_000)])
 
 
 def steps(layout: Layout) -> list[Extraction]:
@@ -56,6 +53,33 @@ async def raw_layer(content: Content, lease: str, data: bytes) -> Extraction:
     """Push bytes that claim to be a layer."""
     layer = Descriptor(await store(content, data, lease), len(data), "application/vnd.oci.image.layer.v1.tar+gzip")
     return Extraction(layer, diff_id=fresh()[1], chain_id=fresh()[1], parent="")
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """A layer whose unpacking is not over before it is let go; in memory any can be watched."""
+
+    step: Extraction
+    containerd: Containerd | None
+
+    def let_go(self) -> None:
+        """Let it come to its end."""
+        if self.containerd:
+            self.containerd.gate.touch()
+
+
+@pytest_asyncio.fixture
+async def lasting(
+    part: str, content: Content, directory: Path, lease: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Lasting]:
+    step = await one_layer(content, directory, lease, marked("none"))
+    if part == "double":
+        yield Lasting(step, None)
+        return
+    containerd: Containerd = request.getfixturevalue("containerd")
+    gated = Descriptor(step.layer.digest, step.layer.size, GATED)
+    yield Lasting(replace(step, layer=gated), containerd)
+    containerd.gate.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
@@ -171,13 +195,10 @@ async def test_a_parent_that_is_gone(content: Content, snapshots: Snapshots, dir
         await snapshots.extract(replace(step, parent=fresh()[1]), lease)
 
 
-async def test_cancelled_half_way(
-    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str, lasting: Layer
-) -> None:
+async def test_cancelled_half_way(witness: Witness, snapshots: Snapshots, lease: str, lasting: Lasting) -> None:
     """A shutdown in the middle of an unpack takes its half snapshot away."""
-    step = await one_layer(content, directory, lease, lasting)
-    unpack = asyncio.ensure_future(snapshots.extract(step, lease))
-    async with asyncio.timeout(10):
+    unpack = asyncio.ensure_future(snapshots.extract(lasting.step, lease))
+    async with asyncio.timeout(60):
         while not await halves(witness):
             assert not unpack.done()
     unpack.cancel()
@@ -234,25 +255,17 @@ async def test_all_there_is(content: Content, snapshots: Snapshots, directory: P
     assert upper.chain_id not in {snapshot.key for snapshot in await snapshots.list()}
 
 
-async def test_abandoned(
-    witness: Witness,
-    rooms: Rooms,
-    content: Content,
-    snapshots: Snapshots,
-    directory: Path,
-    lease: str,
-    lasting: Layer,
-) -> None:
+async def test_abandoned(witness: Witness, rooms: Rooms, snapshots: Snapshots, lease: str, lasting: Lasting) -> None:
     """A half snapshot is abandoned for everybody but who works on it; those of other unpackers never are."""
     await witness.prepare(f"extract-1 {fresh()[1]}", lease)
-    step = await one_layer(content, directory, lease, lasting)
-    unpack = asyncio.ensure_future(snapshots.extract(step, lease))
+    unpack = asyncio.ensure_future(snapshots.extract(lasting.step, lease))
     restarted = rooms.snapshots()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := await restarted.abandoned()):
             assert not unpack.done()
-    assert [key.split(" ")[1] for key in found] == [step.chain_id]
+    assert [key.split(" ")[1] for key in found] == [lasting.step.chain_id]
     assert await snapshots.abandoned() == []
+    lasting.let_go()
     await unpack
     assert await restarted.abandoned() == []
 

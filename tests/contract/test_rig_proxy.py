@@ -23,7 +23,7 @@ DATA = random.Random(11).randbytes(1_000_000)  # noqa: S311 - the same in each r
 DIGEST = digest_of(DATA)
 UPLOADS = "/v2/app/blobs/uploads/"
 BLOB = f"/v2/app/blobs/{DIGEST}"
-IMPATIENT = 0.5
+IMPATIENT = 3.0
 
 
 @pytest.fixture

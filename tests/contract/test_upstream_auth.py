@@ -37,6 +37,8 @@ from tests.rig.web import Login, answers
 LOGIN = Login("builder", "pässword: 42")
 CREDENTIALS = Credentials(LOGIN.username, LOGIN.password)
 IDENTITY = "sEcReT-identity"
+BRIEF = 6
+"""Seconds that a token lives whose end a test waits for: enough for one request, however slow the machine is."""
 DATA = b"data" * 1000
 BLOB = Descriptor(digest=digest_of(DATA), size=len(DATA))
 
@@ -187,7 +189,7 @@ class TestTokens:
         self, upstream: RegistryClient, guarded: Registry, tokens: TokenServer, repository: Repository
     ) -> None:
         """A token that the upstream does not take any longer, whatever we were told, is replaced without a failure."""
-        tokens.lifetime = 2
+        tokens.lifetime = BRIEF
         assert not await upstream.has_blob(repository, BLOB)
         await asyncio.to_thread(until, lambda: not answers(f"{guarded.url}/v2/", login=tokens.given[0]), "it has ended")
         tokens.lifetime = 300
@@ -199,7 +201,7 @@ class TestTokens:
     ) -> None:
         """A stream that meets the end of its token is a transient failure; the next attempt has a new one."""
         upstream = RegistryClient(transport)
-        tokens.lifetime = 2
+        tokens.lifetime = BRIEF
         assert not await upstream.has_blob(repository, BLOB)
         await asyncio.to_thread(until, lambda: not answers(f"{guarded.url}/v2/", login=tokens.given[0]), "it has ended")
         tokens.lifetime = 300

@@ -16,7 +16,7 @@ from mirror.oci.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credentials import Credentials
 from tests.contract.scripted import BIG, BLOB, DATA, REPOSITORY, STATE, Scripted, accept, pieces
-from tests.contract.upstreams import send_blob, transport_to
+from tests.contract.upstreams import PATIENT, Leaps, send_blob, transport_to
 from tests.rig.ports import free_port
 
 CREDENTIALS = Credentials("builder", "hunter2")
@@ -27,7 +27,7 @@ Call = Callable[[Upstream], Awaitable[object]]
 
 
 @asynccontextmanager
-async def connected(url: URL, stall: float = 30) -> AsyncIterator[Upstream]:
+async def connected(url: URL, stall: float = PATIENT) -> AsyncIterator[Upstream]:
     """A client with credentials."""
     async with transport_to(url, credentials=CREDENTIALS, tls=None, stall=stall) as transport:
         yield RegistryClient(transport)
@@ -384,20 +384,18 @@ class TestBody:
         assert raised.value is error
 
     @pytest.mark.parametrize("reads", [True, False], ids=["after the body", "before the body"])
-    async def test_a_stall_is_transient(self, server: Scripted, *, reads: bool) -> None:
+    async def test_a_stall_is_transient(self, server: Scripted, upstream: Upstream, *, reads: bool) -> None:
         """No answer, or nothing taken: it is given up after a while without progress, and the body let go of."""
-        over = asyncio.Event()
+        time = Leaps()
 
         async def stall(request: web.Request) -> web.StreamResponse:
-            if request.method == "PUT":
-                await over.wait()
+            for _ in range(50 if request.method == "PUT" else 0):
+                await time.leap(PATIENT)
             return await accept(request)
 
         server.answer, server.reads = stall, reads
         body = Body(*[bytes(1 << 20)] * 32)
-        async with connected(server.url, stall=IMPATIENT) as upstream:
-            assert (await upload_big(upstream, body)).transient
-        over.set()
+        assert (await upload_big(upstream, body)).transient
         gc.collect()
         await body.closed.wait()
 
@@ -416,11 +414,13 @@ class TestBody:
         over.set()
         assert error.transient
 
-    async def test_a_body_that_ends_early(self, server: Scripted) -> None:
+    async def test_a_body_that_ends_early(self, server: Scripted, upstream: Upstream) -> None:
         """Fewer bytes than announced are never taken for a blob."""
+        transfer = await upstream.begin_upload(REPOSITORY, BLOB.digest)
+        assert transfer
         async with connected(server.url, stall=IMPATIENT) as impatient:
             with pytest.raises(UpstreamError):
-                await send_blob(impatient, REPOSITORY, BLOB, pieces(DATA[:-1]))
+                await impatient.upload_blob(REPOSITORY, BLOB, transfer, pieces(DATA[:-1]))
         assert [method for method, *_ in server.seen] == ["POST"]
 
 

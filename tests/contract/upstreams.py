@@ -1,5 +1,6 @@
 """Ways to an upstream, as the contract tests of its client need them."""
 
+import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -30,6 +31,22 @@ def transport_to(
     clock = SystemClock()
     breaker = Breaker(clock=clock, random=random.SystemRandom(), backoff=Backoff(1.0, 1.0))
     return Transport(URL(url), credentials=credentials, tls=tls, proxy=proxy, clock=clock, breaker=breaker, stall=stall)
+
+
+class Leaps:
+    """The time of the running event loop, which passes as usual, and by leaps when a test says so."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._leapt = 0.0
+        self._loop.time = lambda: self._time() + self._leapt  # type: ignore[method-assign] # there is no other way in
+
+    async def leap(self, seconds: float) -> None:
+        """Let so much time pass at once, and wake those whose time has come."""
+        self._leapt += seconds
+        for _ in range(3):  # a timer, what it cancels, and what that wakes
+            await asyncio.sleep(0)
 
 
 async def send_blob(upstream: Upstream, repository: Repository, blob: Descriptor, data: AsyncIterator[bytes]) -> None:

@@ -21,6 +21,10 @@ _RUN = 60.0
 _RUNS = 3
 _ROOT = os.environ.get("CONTAINERD_ROOT", "")
 
+GATED = "application/vnd.rig.gated.v1.tar"
+"""The media type of an uncompressed layer whose unpacking goes on once `Containerd.gate` exists, and not before."""
+_GATED = 'until [ -e "$0" ]; do sleep 0.05; done; exec cat'
+
 
 def version() -> str:
     """What the containerd of the tests says of itself; empty where none can be run, as it needs root."""
@@ -43,6 +47,7 @@ class Containerd(Process):
     def __init__(self, directory: Path, address: str | None = None) -> None:
         super().__init__(directory)
         self.address = address or str(directory / "c.sock")
+        self.gate = directory / "gate"
         self._config = directory / "config.toml"
         self._config.write_text(toml.dump(self._settings()))
 
@@ -55,7 +60,12 @@ class Containerd(Process):
             "grpc": {"address": self.address},
             "debug": {"level": "warn"},
             "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
+            "stream_processors": {"rig.gated": self._gated()},
         }
+
+    def _gated(self) -> dict[str, object]:
+        plain = "application/vnd.oci.image.layer.v1.tar"
+        return {"accepts": [GATED], "returns": plain, "path": "/bin/sh", "args": ["-c", _GATED, str(self.gate)]}
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""

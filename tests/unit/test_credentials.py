@@ -244,18 +244,18 @@ class TestHelper:
         assert await DockerConfig(file, ["unknown"]).current() is None
 
     @pytest.mark.parametrize(
-        ("server", "words"),
+        ("server", "words", "seconds"),
         [
-            ("broken.example.com", "docker-credential-rig: ended with 3"),
-            ("garbled.example.com", "docker-credential-rig: its answer is not what it should be"),
-            ("slow.example.com", "docker-credential-rig: no answer within 0.3 s"),
-            ("missing.example.com", "docker-credential-nosuch: No such file"),
+            ("broken.example.com", "docker-credential-rig: ended with 3", 30.0),
+            ("garbled.example.com", "docker-credential-rig: its answer is not what it should be", 30.0),
+            ("slow.example.com", "docker-credential-rig: no answer within 0.3 s", 0.3),
+            ("missing.example.com", "docker-credential-nosuch: No such file", 30.0),
         ],
     )
-    async def test_it_fails(self, file: Path, server: str, words: str) -> None:
+    async def test_it_fails(self, file: Path, server: str, words: str, seconds: float) -> None:
         """Transient, by its name, with nothing of what it printed."""
         config = written(file, {"credHelpers": {"missing.example.com": "nosuch"}, "credsStore": "rig"})
         with pytest.raises(UpstreamError, match=words) as refusal:
-            await DockerConfig(config, [server], helper_timeout=0.3).current()
+            await DockerConfig(config, [server], helper_timeout=seconds).current()
         assert refusal.value.transient
         assert "hunter2" not in f"{refusal.value} {refusal.value.__cause__!r}"

@@ -99,7 +99,7 @@ class Life:
         self.fate = Fate(store)
         self.clock = clock
         self._new_id = new_id
-        self._gate, self._changed = Gate(), Signal()
+        self._gate, self._changed, self._pushes = Gate(), Signal(), SharedLock()
         self.connection = Connection(store, self.fate.moment)
         self.content = ContentDouble(self.connection, clock)
         self.images = ImagesDouble(self.connection)
@@ -151,7 +151,7 @@ class Life:
             changed=self._changed,
             gate=self._gate,
             admission=self.admission,
-            evictions=SharedLock(),
+            evictions=self._pushes,
         )
 
     def _removal(self) -> Removal:
@@ -164,6 +164,7 @@ class Life:
             clock=self.clock,
             changed=self._changed,
             followed=frozenset(),
+            pushes=self._pushes,
         )
 
     def _reconciler(self) -> Reconciler:

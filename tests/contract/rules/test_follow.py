@@ -41,7 +41,7 @@ class Listener:
 
     async def end(self) -> None:
         """The stream ends, with nothing more to hear."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.listening
         assert self.heard.empty()
 
@@ -79,7 +79,7 @@ async def listen(clock: ManualClock, changed: Signal) -> AsyncIterator[Listen]:
 
     yield start
     changed.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(listener.listening for listener in running))
 
 

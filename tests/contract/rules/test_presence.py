@@ -24,7 +24,7 @@ class Rig:
         self.found = list[StoreFacts]()
         self.clock = clock
         self.presence = Presence(
-            Probe(channel, snapshotter, deadline=0.5),
+            Probe(channel, snapshotter),
             clock,
             found=self.found.append,
             lost=lambda _: self.told.append("lost"),
@@ -41,7 +41,7 @@ class Rig:
 
     async def looks_until_back(self) -> None:
         """Let it look until containerd has come back."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.presence.reason:
                 await self.looks()
 

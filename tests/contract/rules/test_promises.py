@@ -175,7 +175,7 @@ def test_promises_are_kept(examples: int, pushed: list[Pushed], tmp_path: Path) 
         def __init__(self) -> None:
             super().__init__(pushed, tmp_path)
 
-    chosen = settings(max_examples=examples, stateful_step_count=STEPS, deadline=None, print_blob=True)
+    chosen = settings(max_examples=examples, stateful_step_count=STEPS, print_blob=True)
     run_state_machine_as_test(HereAndNow, settings=chosen)
 
 
@@ -188,4 +188,13 @@ def test_the_last_name_goes_during_a_push(turns: int, pushed: list[Pushed], tmp_
     again = Push(1, repository, "v2", asks=True, mounts=False)
     host.do([again, Late(Untag(repository, "v1"), turns)])
     host.what_was_acknowledged_is_complete()
+    host.teardown()
+
+
+@pytest.mark.parametrize("death", range(1, 13))
+def test_the_daemon_dies_during_a_delete(death: int, pushed: list[Pushed], tmp_path: Path) -> None:
+    """Wherever it does: deleted once more, nothing of the image is left, and no tag that nobody can delete."""
+    host, repository = Host(pushed, tmp_path), REPOSITORIES[0]
+    host.do([Push(1, repository, "v1", asks=False, mounts=False)])
+    host.do([Delete(repository, 1)], death=death)
     host.teardown()

@@ -354,7 +354,7 @@ class TestRounds:
         upload = UPLOADS + secrets.token_hex(8)
         await leases.create(upload)
         target = Descriptor(fresh()[1], 7, OCI_MANIFEST)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await leases.list(upload):  # nothing tells when containerd has begun to listen for us
                 await images.point(way.repository.image(V1), target)
                 await asyncio.sleep(0.05)
@@ -371,7 +371,7 @@ class TestRounds:
         watch = asyncio.create_task(ledger.reconciler.watch())
         await clock.until_asleep(1.0)
         containerd.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while job.lease not in await listed(leases):
                 clock.advance(1.0)
                 await asyncio.sleep(0.05)
