@@ -39,7 +39,7 @@ def test_status_and_wait(daemon: Daemon, layout: Layout) -> None:
     Wire(daemon.url).push("team/app", "v1", layout)
     for reference in (NAME, "team/app:v1", f"team/app@{layout.digest}"):
         for goal in ("unpacked", "replicated"):
-            done = daemon.cli("wait", reference, "--for", goal, "--timeout", "30")
+            done = daemon.cli("wait", reference, "--for", goal, "--timeout", "60")
             assert (done.returncode, layout.digest in done.stdout) == (0, True), done
     assert daemon.status()["counts"]["replicate"]["done"] == 1
     assert "replicate: 0 pending, 0 running, 1 done" in daemon.cli("status").stdout
@@ -129,7 +129,7 @@ def test_the_upstream_refuses(directory: Path, containerd: Containerd, layout: L
         settings = {"url": upstream.url, "username": "builder", "password_file": str(directory / "password")}
         with Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings}) as daemon:
             Wire(daemon.url).push("team/app", "v1", layout)
-            done = daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+            done = daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "60")
             assert (done.returncode, "401 Unauthorized" in done.stdout) == (1, True), done
             assert daemon.status()["counts"]["replicate"]["parked"] == 1
             assert any(lease.startswith("registry-mirror/job/") for lease in containerd.leases())
@@ -145,7 +145,7 @@ def test_a_parked_job_is_tried_again(directory: Path, containerd: Containerd, la
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
         Wire(daemon.url).push("team/app", "v1", layout)
         with strict:
-            daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+            daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "60")
         (line,) = daemon.cli("jobs", "list", "--state", "parked").stdout.splitlines()
         job, *shown = line.split()
         assert shown[:2] == ["parked", "replicate"]
@@ -215,7 +215,7 @@ def test_a_drain(slow_daemon: Daemon, registry: Registry, layout: Layout) -> Non
     registry.start()
     wire = Wire(slow_daemon.url)
     begun = wire.begin("team/app")
-    done = slow_daemon.cli("drain", "--timeout", "30")
+    done = slow_daemon.cli("drain", "--timeout", "60")
     assert (done.returncode, done.stdout) == (0, "drained; new pushes are refused\n"), done
     assert registry.tags("team/app") == {"v1"}
     assert slow_daemon.cli("status").stdout.startswith("no pushes are taken: draining")
@@ -254,7 +254,7 @@ def test_a_drain_with_parked_jobs(directory: Path, containerd: Containerd, layou
     with strict, Daemon(directory / "daemon", containerd.address, {UPSTREAM: strict.url}) as daemon:
         wire = Wire(daemon.url)
         wire.push("team/app", "v1", layout)
-        done = daemon.cli("drain", "--timeout", "30")
+        done = daemon.cli("drain", "--timeout", "60")
         assert (done.returncode, "drained but for 1 parked" in done.stdout) == (1, True), done
         assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
         daemon.stop()
@@ -267,7 +267,8 @@ def test_an_interrupted_drain(daemon: Daemon, registry: Registry, layout: Layout
     registry.kill()
     wire = Wire(daemon.url)
     wire.push("team/app", "v1", layout)
-    command = [sys.executable, "-m", "mirror", "drain", "--config", str(daemon.config)]
+    heeding = ["env", "--default-signal=INT"]  # which is ignored by all that is started by a shell in the background
+    command = [*heeding, sys.executable, "-m", "mirror", "drain", "--config", str(daemon.config)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drain:
         until(lambda: daemon.status()["draining"], "pushes are refused")
         assert wire.ask("POST", "/v2/team/app/blobs/uploads/").status == 503
@@ -345,7 +346,7 @@ def test_an_image_that_cannot_run(daemon: Daemon, containerd: Containerd, direct
 
 
 def _cannot_run(daemon: Daemon, containerd: Containerd, layer: str) -> None:
-    done = daemon.cli("wait", "team/bad:v1", "--for", "unpacked", "--timeout", "30")
+    done = daemon.cli("wait", "team/bad:v1", "--for", "unpacked", "--timeout", "60")
     assert (done.returncode, f"parked (not runnable: layer {layer}" in done.stdout) == (1, True), done
     assert f"unpack:   parked not runnable: layer {layer}" in daemon.cli("status", "team/bad:v1").stdout
     assert not [key for key in containerd.snapshots() if key.startswith("extract-")]
@@ -364,7 +365,7 @@ def test_what_is_no_image_is_not_unpacked(daemon: Daemon) -> None:
     wire = Wire(daemon.url)
     wire.push_blob("team/chart", b"{}")
     wire.push_manifest("team/chart", "v1", manifest(b"{}"))
-    done = daemon.cli("wait", "team/chart:v1", "--for", "unpacked", "--timeout", "30")
+    done = daemon.cli("wait", "team/chart:v1", "--for", "unpacked", "--timeout", "60")
     assert (done.returncode, "skipped" in done.stdout) == (0, True), done
 
 
@@ -517,13 +518,13 @@ def test_the_journal_is_damaged(daemon: Daemon) -> None:
     with sqlite3.connect(journal) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "version 99" in done.stderr) == (1, True)
 
 
 def test_one_daemon_per_journal(daemon: Daemon) -> None:
     """A second daemon on the same journal is turned away before it can touch anything of the first's."""
-    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "in use by another daemon" in done.stderr) == (1, True)
     assert daemon.status()
 

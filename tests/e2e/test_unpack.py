@@ -103,7 +103,7 @@ def test_platforms(directory: Path, daemon: Daemon, containerd: Containerd, unpa
 
 def _wait(daemon: Daemon, digest: str) -> None:
     """Wait until there is nothing left to unpack; a command for each would take longer than the unpacking."""
-    path = f"/wait?image=team/app@{digest}&for=unpacked&timeout=30"
+    path = f"/wait?image=team/app@{digest}&for=unpacked&timeout=60"
     answer = AdminWire(daemon.directory / "admin.sock").ask("GET", path)
     assert json.loads(answer.body)["reached"], answer
 
