@@ -143,7 +143,7 @@ def _on_the_line(daemon: Daemon, method: str, path: str, *fields: str) -> tuple[
     """The head of an answer, and every byte that comes after it until the connection ends."""
     host, port = daemon.host.split(":")
     lines = (f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *fields, "", "")
-    with socket.create_connection((host, int(port)), timeout=30.0) as connection:
+    with socket.create_connection((host, int(port)), timeout=60.0) as connection:
         connection.sendall("\r\n".join(lines).encode())
         head, _, rest = b"".join(_received(connection)).partition(b"\r\n\r\n")
     return head, rest

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import UPSTREAM
+from tests.e2e.conftest import ours
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import File, Layer, Layout, build_image
+from tests.rig.until import until
 from tests.rig.wire import Wire
 
 NAME = f"{UPSTREAM}/team/app:v1"
@@ -28,16 +30,17 @@ def _evict(daemon: Daemon, *options: str) -> dict[str, Any]:
     return answer
 
 
-def _pushed(daemon: Daemon, layout: Layout, *tags: str) -> None:
+def _pushed(daemon: Daemon, containerd: Containerd, layout: Layout, *tags: str) -> None:
     for tag in tags:
         Wire(daemon.url).push("team/app", tag, layout)
         for goal in ("unpacked", "replicated"):
             daemon.wait(f"team/app:{tag}", goal)
+    until(lambda: not ours(containerd.leases()), "no job holds it")
 
 
 def test_an_operator_makes_room(daemon: Daemon, containerd: Containerd, layout: Layout) -> None:
     """A dry run says what would go, and it goes; so many bytes as there are not is exit code 1."""
-    _pushed(daemon, layout, "v1")
+    _pushed(daemon, containerd, layout, "v1")
     said = daemon.cli("evict", "--dry-run", "--all").stdout
     assert f"would go: {NAME}: room is needed\n" in said
     assert containerd.images() == {NAME: layout.digest}
@@ -50,7 +53,7 @@ def test_an_operator_makes_room(daemon: Daemon, containerd: Containerd, layout: 
 
 def test_what_a_container_was_made_from(daemon: Daemon, containerd: Containerd, layout: Layout) -> None:
     """It stays, under any name, for as long as there is the container."""
-    _pushed(daemon, layout, "v1", "v2")
+    _pushed(daemon, containerd, layout, "v1", "v2")
     containerd.ctr("containers", "create", NAME, "idle")
     answer = _evict(daemon, "--all")
     assert answer["evicted"] == []

@@ -114,7 +114,7 @@ def test_what_is_no_image(kind: Callable[[Pusher], None], daemon: Daemon, regist
     wire = Wire(daemon.url)
     kind(Pusher(wire))
     daemon.wait("team/kinds:v1", "replicated")
-    done = daemon.cli("wait", "team/kinds:v1", "--for", "unpacked", "--timeout", "30")
+    done = daemon.cli("wait", "team/kinds:v1", "--for", "unpacked", "--timeout", "60")
     assert (done.returncode, "skipped" in done.stdout) == (0, True), done
     stored = registry.manifest("team/kinds", "v1")
     assert stored is not None
@@ -154,5 +154,5 @@ def test_a_kind_that_nobody_knows(daemon: Daemon) -> None:
     pushed = Pusher(wire).manifest("application/vnd.example.thing+json", "v1", thing={"layers": 7})
     answer = wire.ask("GET", "/v2/team/kinds/manifests/v1")
     assert (digest_of(answer.body), answer.headers["Content-Type"]) == (pushed["digest"], pushed["mediaType"])
-    done = daemon.cli("wait", "team/kinds:v1", "--for", "replicated", "--timeout", "30")
+    done = daemon.cli("wait", "team/kinds:v1", "--for", "replicated", "--timeout", "60")
     assert (done.returncode, "parked" in done.stdout) == (1, True)

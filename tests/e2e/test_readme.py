@@ -50,7 +50,7 @@ def test_the_make_targets() -> None:
 def test_the_demo() -> None:
     """The demo ends well."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.rig.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "-m", "tests.rig.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
     )
     assert (done.returncode, "Nothing is left running" in done.stdout) == (0, True), done
 
@@ -101,7 +101,7 @@ def test_serve(directory: Path, containerd: Containerd) -> None:
 
 def _run(command: str, directory: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        command.split(), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=100
+        command.split(), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done
     return done.stdout

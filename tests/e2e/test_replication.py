@@ -32,7 +32,7 @@ UPLOAD = "/blobs/uploads/."
 OCI = MEDIA["oci"]
 ONE_BY_ONE: Settings = {"replication": {"jobs": 1, "blobs": 1, "eager": False}}
 SIDE_BY_SIDE: Settings = {"replication": {"jobs": 8, "blobs": 1, "eager": False}}
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Line:
     def arrive(self, repository: str, *references: str) -> None:
         """Wait until manifests are upstream; a tag is the last that a job brings there."""
         for reference in references or ("v1",):
-            until(lambda at=reference: self.registry.manifest(repository, at), f"{reference} is upstream", 30)  # type: ignore[misc]
+            until(lambda at=reference: self.registry.manifest(repository, at), f"{reference} is upstream")  # type: ignore[misc]
 
     def sent(self, repository: str) -> list[int]:
         """Of each request that carried bytes of a blob, how many."""

@@ -138,6 +138,7 @@ def test_exactly_what_the_settings_name(
 
     kept = [where for repository in REPOSITORIES for where in [w for w in tagged if w[0] == repository][-KEPT:]]
     until(lambda: not json.loads(daemon.cli("evict", "--json").stdout)["kept"], "nothing is pinned any more")
+    until(lambda: not ours(containerd.leases()), "no job holds anything")
     containerd.collect_garbage()
     assert {n.removeprefix(f"{UPSTREAM}/") for n in containerd.images() if "@" not in n} == {":".join(w) for w in kept}
     assert containerd.contents() == set().union(*(tagged[where].content for where in kept))

@@ -141,7 +141,7 @@ def test_a_login_that_is_refused(
     settings = {"url": guarded.url, "username": LOGIN.username, "password_file": str(directory / "password")}
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings}) as daemon:
         Wire(daemon.url).push("team/app", "v1", layout)
-        done = daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "30")
+        done = daemon.cli("wait", NAME, "--for", "replicated", "--timeout", "60")
         assert (done.returncode, "401 UNAUTHORIZED: who are you" in done.stdout) == (1, True), done
         _assert_no_secret(_told(daemon) + done.stdout.encode(), tokens)
 
@@ -165,6 +165,6 @@ def test_a_file_that_cannot_be_used(directory: Path, containerd: Containerd, key
     files = {key: str(directory / value) if value in {"missing", "garbled"} else value for key, value in keys.items()}
     settings = {"url": "https://127.0.0.1:1", **files}
     daemon = Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings})
-    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=60)
     (line,) = done.stderr.splitlines()
     assert (done.returncode, f"upstreams.{UPSTREAM}: {directory}/" in line, "s3cret" in line) == (2, True, False), done

@@ -3,7 +3,7 @@
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,10 @@ class Held:
     ingests: frozenset[str]
     leases: frozenset[str]
     sessions: frozenset[str]
+
+    def __le__(self, other: "Held") -> bool:
+        """Whether all of it is in the other, too."""
+        return all(ours <= theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True))
 
 
 @pytest.fixture

@@ -49,9 +49,9 @@ def test_a_build_cache_gets_upstream(wire: Wire, daemon: Daemon, upstream: Regis
     ]
     cache = json.dumps({"schemaVersion": 2, "mediaType": OCI.index, "manifests": entries}).encode()
     assert wire.push_manifest("team/cache", "cache", cache, OCI.index).status == 201
-    done = daemon.cli("wait", "team/cache:cache", "--for", "unpacked", "--timeout", "30")
+    done = daemon.cli("wait", "team/cache:cache", "--for", "unpacked", "--timeout", "60")
     assert (done.returncode, "skipped" in done.stdout) == (0, True)
-    daemon.cli("wait", "team/cache:cache", "--for", "replicated", "--timeout", "30")
+    daemon.cli("wait", "team/cache:cache", "--for", "replicated", "--timeout", "60")
     assert upstream.blob("team/cache", digest_of(LAYER)) == LAYER
     assert upstream.blob("team/cache", digest_of(CONFIG)) == CONFIG
 
@@ -63,7 +63,7 @@ def test_an_index_cannot_carry_off_what_others_pushed(wire: Wire, daemon: Daemon
     entry = {"mediaType": "x/y", "digest": digest_of(secret), "size": len(secret)}
     raw = json.dumps({"schemaVersion": 2, "mediaType": OCI.index, "manifests": [entry]}).encode()
     assert wire.push_manifest("somebody/else", "v1", raw, OCI.index).status == 201
-    daemon.cli("wait", "somebody/else:v1", "--for", "replicated", "--timeout", "30")
+    daemon.cli("wait", "somebody/else:v1", "--for", "replicated", "--timeout", "60")
     assert upstream.blob("somebody/else", digest_of(secret)) is None
 
 
@@ -119,6 +119,6 @@ def test_what_is_deleted_below_an_index_still_gets_upstream(wire: Wire, daemon: 
     assert wire.ask("DELETE", f"/v2/team/parts/blobs/{digest_of(cached)}").status == 202
     assert wire.ask("HEAD", f"/v2/team/parts/blobs/{digest_of(cached)}").status == 404
     upstream.start()
-    daemon.cli("wait", "team/parts:v1", "--for", "replicated", "--timeout", "30")
+    daemon.cli("wait", "team/parts:v1", "--for", "replicated", "--timeout", "60")
     assert upstream.blob("team/parts", digest_of(cached)) == cached
     assert upstream.manifest("team/parts", digest_of(image)) is not None

@@ -121,7 +121,8 @@ def test_a_bad_manifest_leaves_nothing_behind(
     before, images = held(), containerd.images()
     answer = wire.push_manifest(REPOSITORY, "bad", raw)
     assert (answer.status, answer.code) == expected
-    assert (held(), containerd.images()) == (before, images)
+    assert held() <= before  # less, when the job of an earlier push has come to its end meanwhile
+    assert containerd.images() == images
 
 
 def test_a_manifest_cannot_claim_what_others_pushed(wire: Wire) -> None:

@@ -233,7 +233,7 @@ def _pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
     yield data[start:]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("examples", [60, pytest.param(400, marks=pytest.mark.slow)])
 def test_sessions_do_what_the_model_does(examples: int, daemon: Daemon, containerd: Containerd) -> None:
     """Random splits, replays, gaps, false lengths and digests, lost clients and kills: nothing but the model's bytes.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tests.rig.containerd import Containerd
 from tests.rig.images import Layout
 
-_PUSH = 300.0
+_PUSH = 900.0
 
 
 def skopeo_push(layout: Layout, reference: str, *options: str) -> None:

@@ -109,6 +109,14 @@ class Containerd(Process):
 
     def container_lines(self, image: str) -> Iterator[str]:
         """Start a container likewise; give each line that it prints as soon as it does."""
+        for _ in range(_RUNS):
+            lines = self._lines(image)
+            if first := next(lines, ""):
+                yield first
+                yield from lines
+                break
+
+    def _lines(self, image: str) -> Iterator[str]:
         command = self._command(*self._run(image))
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as running:
             yield from running.stdout or ()

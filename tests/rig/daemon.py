@@ -12,7 +12,7 @@ from tests.rig.ports import free_port
 from tests.rig.process import Process
 
 _COMMAND = [sys.executable, "-m", "mirror"]
-_ANSWER = 30.0
+_ANSWER = 60.0
 
 
 class Daemon(Process):

@@ -19,7 +19,7 @@ class Process(ABC):
     """A program that owns `directory`, logs to a file in it and can be started again on what it left there."""
 
     name: ClassVar[str]
-    deadline: ClassVar[float] = 20.0
+    deadline: ClassVar[float] = 60.0
     """Seconds for becoming ready, and again for ending after SIGTERM."""
 
     def __init__(self, directory: Path) -> None:
