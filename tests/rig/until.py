@@ -9,7 +9,7 @@ T = TypeVar("T")
 _PAUSE = 0.02
 
 
-def until(probe: Callable[[], T], what: str, seconds: float = 15.0) -> T:
+def until(probe: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
     """Call `probe` until its answer is true, and return that answer.
 
     Raises:
