@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.conftest import UPSTREAM
 from tests.faults.way import UPLOAD
-from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.faults import Stall
+from tests.rig.halting import HaltingContainerd
 from tests.rig.images import MEDIA
 from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
@@ -60,7 +60,7 @@ class Host:
     """The daemon, its containerd and its upstream, which tests of a file share; the repository is the test's own."""
 
     daemon: Daemon
-    containerd: Containerd
+    containerd: HaltingContainerd
     registry: Registry
     proxy: Proxy
     repository: str
