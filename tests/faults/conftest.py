@@ -13,6 +13,7 @@ from tests.faults.host import OURS, Host
 from tests.faults.way import CONFIG, PASSWORD, REPOSITORY, Way
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
+from tests.rig.halting import HaltingContainerd
 from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
 from tests.rig.wire import Wire
@@ -33,7 +34,7 @@ def whole_host(scratch: Path) -> Iterator[Host]:
     """A daemon, its containerd and its upstream, for all tests of a file."""
     directory = Path(tempfile.mkdtemp(dir=scratch))
     with (
-        Containerd(directory / "c") as containerd,
+        HaltingContainerd(directory / "c") as containerd,
         Registry(directory / "upstream") as registry,
         Proxy(registry.host) as proxy,
         Daemon(directory / "daemon", containerd.address, {UPSTREAM: proxy.url}, settings=_LATE) as daemon,

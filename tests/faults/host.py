@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.conftest import UPSTREAM
 from tests.faults.way import UPLOAD
-from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.faults import Stall
+from tests.rig.halting import HaltingContainerd
 from tests.rig.images import MEDIA
 from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
@@ -60,7 +60,7 @@ class Host:
     """The daemon, its containerd and its upstream, which tests of a file share; the repository is the test's own."""
 
     daemon: Daemon
-    containerd: Containerd
+    containerd: HaltingContainerd
     registry: Registry
     proxy: Proxy
     repository: str
@@ -133,7 +133,7 @@ class Host:
 
     def becomes(self, phase: str, reference: str = "v1") -> dict[str, Any]:
         """Wait until a job is in a phase; returns its status then."""
-        until(lambda: self.status(reference)["phase"] == phase, f"{reference} is {phase}", 30)
+        until(lambda: self.status(reference)["phase"] == phase, f"{reference} is {phase}")
         return self.status(reference)
 
     def settled(self, reference: str = "v1") -> None:
@@ -165,6 +165,18 @@ class Host:
     def is_here(self, image: Pushed) -> bool:
         """Whether containerd has all of an image."""
         return image.everything <= self.containerd.contents()
+
+    def is_gone(self, image: Pushed) -> bool:
+        """Whether containerd has nothing of an image any more.
+
+        A round of the daemon that saw its job end may hold it again, for the moment that it takes to see that.
+        """
+        self.containerd.collect_garbage()
+        return not image.everything & self.containerd.contents()
+
+    def outage_is_noticed(self) -> None:
+        """Wait until the daemon takes the upstream to be away: from then on no job is attempted."""
+        until(lambda: self.daemon.status()["upstreams"][UPSTREAM]["state"] == "away", "the upstream is away")
 
     def is_upstream(self, image: Pushed, reference: str = "v1") -> bool:
         """Whether the upstream has all of an image, byte for byte."""

@@ -60,9 +60,13 @@ def rig(directory: Path, containerd: Containerd, registry: Registry) -> Iterator
 
 
 def job_lease(rig: Rig) -> str:
-    """The only lease of a job."""
-    (lease,) = [lease for lease in rig.containerd.leases() if lease.startswith("registry-mirror/job/")]
-    return lease
+    """The lease of a job, once it is the only one."""
+
+    def leases() -> list[str]:
+        return [lease for lease in rig.containerd.leases() if lease.startswith("registry-mirror/job/")]
+
+    until(lambda: len(leases()) == 1, "the job before it has let go")
+    return leases()[0]
 
 
 def test_what_a_check_finds(rig: Rig) -> None:
@@ -105,7 +109,7 @@ def test_a_tag_that_others_made(rig: Rig) -> None:
     digest, _ = rig.push("v1")
     rig.daemon.wait(f"{UPSTREAM}/{REPOSITORY}:v1", "replicated")
     rig.containerd.ctr("images", "tag", f"{UPSTREAM}/{REPOSITORY}:v1", f"{UPSTREAM}/{REPOSITORY}:v2")
-    stored = until(lambda: rig.registry.manifest(REPOSITORY, "v2"), "the tag is upstream", 30.0)
+    stored = until(lambda: rig.registry.manifest(REPOSITORY, "v2"), "the tag is upstream", 90.0)
     assert stored is not None
     assert stored.digest == digest
 

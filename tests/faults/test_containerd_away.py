@@ -20,9 +20,8 @@ from tests.rig.wire import Answer, Wire, digest_of, finishing
 
 DATA = random.Random(11).randbytes(4_000_000)  # noqa: S311 - the same in each run
 AWAY = (503, "UNAVAILABLE")
-BACK = 30.0
-LARGE = Layer([File("zeros", bytes(100_000_000))])
-"""Little to push, and a moment to unpack."""
+LARGE = Layer([File("zeros", bytes(2_000_000))])
+"""More than is unpacked before it stops."""
 
 
 def _refused(answer: Answer) -> tuple[int, str]:
@@ -36,7 +35,7 @@ def _begins(wire: Wire, repository: str) -> bool:
 def _offset(host: Host, location: str) -> int:
     """How many bytes a session holds, which is not on the wire when it is one or none."""
     ask = partial(host.wire.ask, "GET", location)
-    answer = until(lambda: ask().headers.get("Range", ""), "the session can be asked for", BACK)
+    answer = until(lambda: ask().headers.get("Range", ""), "the session can be asked for")
     end = int(answer.removeprefix("0-"))
     return end + 1 if end else 0
 
@@ -49,12 +48,12 @@ def test_killed_before_a_push_and_before_its_manifest(host: Host) -> None:
     assert _refused(answer) == AWAY
     assert int(answer.headers["Retry-After"]) > 0
     host.containerd.start()
-    until(lambda: _begins(host.wire, host.repository), "an upload begins", BACK)
+    until(lambda: _begins(host.wire, host.repository), "an upload begins")
     host.push_blobs(image)
     host.containerd.kill()
     assert _refused(host.tag(image)) == AWAY
     host.containerd.start()
-    until(lambda: host.tag(image).status == 201, "the manifest is taken", BACK)
+    until(lambda: host.tag(image).status == 201, "the manifest is taken")
     host.settled()
     assert host.is_upstream(image)
 
@@ -91,7 +90,7 @@ def test_killed_while_it_commits(host: Host) -> None:
     last.join()
     assert _refused(answers[0]) in {(201, ""), AWAY}
     host.containerd.start()
-    until(lambda: _begins(host.wire, host.repository), "an upload begins", BACK)
+    until(lambda: _begins(host.wire, host.repository), "an upload begins")
     host.wire.push_blob(host.repository, data)
     host.containerd.collect_garbage()
     assert host.blob(data, "GET").body == data
@@ -99,14 +98,16 @@ def test_killed_while_it_commits(host: Host) -> None:
 
 def test_killed_while_it_unpacks(host: Host, directory: Path) -> None:
     """It is unpacked all the same, and of the first try nothing is left."""
-    layout = build_image(directory / "layout", [busybox(host.repository), LARGE])
+    layout = build_image(directory / "layout", [busybox(host.repository, "none"), LARGE])
 
     def halves() -> set[str]:
         return {key for key in host.containerd.snapshots() if key.startswith("extract-")}
 
+    host.containerd.halt.touch()
     host.wire.push(host.repository, "v1", layout)
     until(halves, "a layer is being unpacked")
     host.containerd.kill()
+    host.containerd.halt.unlink()
     host.containerd.start()
     host.daemon.wait(host.name(), "unpacked")
     assert host.containerd.run_container(host.name()).strip() == host.repository
@@ -146,15 +147,15 @@ def test_started_last_and_upgraded_in_the_middle_of_a_push(
         wire = Wire(daemon.url)
         assert _refused(wire.ask("POST", "/v2/team/app/blobs/uploads/")) == AWAY
         young.start()
-        until(lambda: _begins(wire, "team/app"), "an upload begins", BACK)
+        until(lambda: _begins(wire, "team/app"), "an upload begins")
         wire.push_blob("team/app", image.config)
         location = wire.begin("team/app")
         assert wire.ask("PATCH", location, image.layer[:1_000_000]).status == 202
         young.stop()
         with Upgraded(young.directory):
             last, rest = finishing(location, digest_of(image.layer)), {"Content-Range": "1000000-1999999"}
-            until(lambda: wire.ask("PUT", last, image.layer[1_000_000:], rest).status == 201, "it goes on", BACK)
+            until(lambda: wire.ask("PUT", last, image.layer[1_000_000:], rest).status == 201, "it goes on")
             assert wire.push_manifest("team/app", "v1", image.raw).status == 201
-            until(lambda: registry.manifest("team/app", "v1"), "the tag is upstream", BACK)
+            until(lambda: registry.manifest("team/app", "v1"), "the tag is upstream")
         assert not daemon.complaints()
     assert registry.blob("team/app", digest_of(image.layer)) == image.layer

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.faults.host import Host, Pushed
+from tests.rig.until import until
 from tests.rig.wire import digest_of, finishing
 
 
@@ -66,7 +67,7 @@ def test_a_manifest_that_a_builder_was_told_of(host: Host) -> None:
         host.settled(image.digest)
     assert host.manifest(told.digest).status == 200
     host.remove_images()
-    assert not host.is_here(untold)
+    until(lambda: host.is_gone(untold), "nothing holds what nobody was told of")
     host.push_index(told)
     host.becomes("replicated")
     host.containerd.collect_garbage()

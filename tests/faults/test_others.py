@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import UPSTREAM
 from tests.faults.host import Host, Pushed
 from tests.rig.images import Layout, build_image, busybox
+from tests.rig.until import until
 from tests.rig.wire import Answer, Wire, digest_of, finishing
 
 
@@ -81,7 +82,8 @@ def test_what_nothing_holds_any_more(host: Host) -> None:
     host.registry.kill()
     host.push(image)
     host.remove_images()
-    host.remove_leases("job/")  # last, as each attempt makes it again
+    host.outage_is_noticed()
+    host.remove_leases("job/")  # not before, as each attempt makes it again
     host.registry.start()
     reason = host.becomes("parked")["reason"]
     assert reason.startswith("lost: ")
@@ -117,7 +119,7 @@ def test_what_nothing_holds_any_more_during_a_job(host: Host) -> None:
     with host.sending(image):
         host.remove_images()
         host.remove_leases("job/")
-        assert not host.is_here(image)
+        assert host.is_gone(image)
     assert host.becomes("parked")["reason"].startswith("lost: ")
     assert host.registry.manifest(host.repository, "v1") is None
 
@@ -143,6 +145,7 @@ def test_all_names_are_removed(host: Host) -> None:
     host.push(image)
     host.settled()
     host.remove_images()
+    until(lambda: host.is_gone(image), "nothing holds it")
     assert [host.manifest(reference, "GET").status for reference in ("v1", image.digest)] == [404, 404]
     assert host.tags() == []
     assert [host.blob(blob).status for blob in image.blobs] == [404, 404]

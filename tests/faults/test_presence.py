@@ -11,7 +11,7 @@ from tests.rig.wire import AdminWire, Answer, Wire, digest_of
 
 BLOB = bytes(range(256)) * 4000
 # Less than containerd would be waited for by a request that does not know better.
-IMPATIENT = 5.0
+IMPATIENT = 9.0
 
 
 def ready(daemon: Daemon) -> Answer:

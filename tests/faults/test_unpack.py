@@ -10,6 +10,7 @@ from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.disk import Disk
+from tests.rig.halting import HaltingContainerd
 from tests.rig.images import File, Layer, Layout, Noise, build_image, busybox
 from tests.rig.registry import Registry
 from tests.rig.until import until
@@ -27,14 +28,14 @@ def disk(directory: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def containerd(disk: Disk) -> Iterator[Containerd]:
+def containerd(disk: Disk) -> Iterator[HaltingContainerd]:
     """One on a small disk."""
-    with Containerd(disk.path / "c") as containerd:
+    with HaltingContainerd(disk.path / "c") as containerd:
         yield containerd
 
 
 def _image(directory: Path, second: Layer) -> Layout:
-    return build_image(directory / "layout", [busybox(directory.name), second])
+    return build_image(directory / "layout", [busybox(directory.name, "none"), second])
 
 
 def _events(daemon: Daemon, event: str) -> list[dict[str, Any]]:
@@ -63,13 +64,17 @@ def test_the_disk_is_full(directory: Path, disk: Disk, containerd: Containerd, d
     _runs(daemon, containerd, directory)
 
 
-def test_containerd_is_killed(directory: Path, containerd: Containerd, registry: Registry, daemon: Daemon) -> None:
+def test_containerd_is_killed(
+    directory: Path, containerd: HaltingContainerd, registry: Registry, daemon: Daemon
+) -> None:
     """What was unpacked half way is unpacked anew once containerd is back."""
     registry.pause()  # else it would be busy with that, too
-    layout = _image(directory, Layer([Noise("large", 60 * MIB)], "none"))
+    layout = _image(directory, Layer([Noise("large", 2 * MIB)]))
+    containerd.halt.touch()
     Wire(daemon.url).push("team/app", "v1", layout)
     until(lambda: _halves(containerd) and len(_events(daemon, "layer.unpacked")) == 1, "the second layer is half done")
     containerd.kill()
+    containerd.halt.unlink()
     until(lambda: _events(daemon, "task.failed"), "it is noticed")
     containerd.start()
     registry.resume()

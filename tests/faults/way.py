@@ -38,9 +38,12 @@ class Way:
     registry: Registry
     proxy: Proxy
 
-    def push(self, data: bytes = LAYER, tag: str = "v1") -> bytes:
-        """Push an image with one layer; returns its manifest."""
-        wire, raw = Wire(self.daemon.url), manifest(CONFIG, data)
+    def push(self, data: bytes = LAYER, tag: str = "v1", *, alone: bool = False) -> bytes:
+        """Push an image with one layer; returns its manifest.
+
+        With `alone` it has no other blob: then the requests of its job come one after the other.
+        """
+        wire, raw = Wire(self.daemon.url), manifest(data) if alone else manifest(CONFIG, data)
         for blob in (CONFIG, data):
             wire.push_blob(REPOSITORY, blob)
         assert wire.push_manifest(REPOSITORY, tag, raw).status == 201

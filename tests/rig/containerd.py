@@ -7,7 +7,8 @@ with it.
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -179,9 +180,10 @@ class Containerd(Process):
         """Stop it, end the shims and containers that outlive it by design, and unmount what they left."""
         super().close()
         for shim in self._shims():
-            for process in [*shim.children(recursive=True), shim]:
-                process.kill()
-                process.wait()
+            for process in _family(shim):
+                with suppress(psutil.NoSuchProcess):  # it has ended by itself
+                    process.kill()
+                    process.wait()
         for mount in self._mounts():
             subprocess.run(["umount", "--lazy", mount], check=True)
 
@@ -195,6 +197,14 @@ class Containerd(Process):
         """The mounts under our directory, innermost first."""
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         return [mount for mount in reversed(mounts) if Path(mount).is_relative_to(self.directory)]
+
+
+def _family(shim: psutil.Process) -> Sequence[psutil.Process]:
+    """A shim and what runs below it; nobody, when it has ended by itself."""
+    try:
+        return [*shim.children(recursive=True), shim]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _column(listing: str, number: int) -> list[str]:

@@ -99,5 +99,6 @@ class Daemon(Process):
         ]
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Its log so far, over all its starts."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """Its log so far, over all its starts, without a line that is just being written."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]

@@ -12,7 +12,7 @@ from tests.soak.plan import Push, pushes
 
 _log = logging.getLogger(__name__)
 _RETRY = 0.3
-_TRIES = 100
+_TRIES = 300
 _WORDS = 300
 
 
