@@ -15,7 +15,7 @@ from mirror.oci.manifest import Descriptor, chain_ids, parse_config, parse_manif
 from tests.contract.rooms import Rooms
 from tests.contract.store import fresh, store
 from tests.contract.witness import Witness, halves
-from tests.rig.containerd import GATED, Containerd
+from tests.rig.containerd import HALTED, Containerd
 from tests.rig.images import Compression, File, Layer, Layout, Noise, build_image
 
 
@@ -65,21 +65,22 @@ class Lasting:
     def let_go(self) -> None:
         """Let it come to its end."""
         if self.containerd:
-            self.containerd.gate.touch()
+            self.containerd.halt.unlink()
 
 
 @pytest_asyncio.fixture
 async def lasting(
     part: str, content: Content, directory: Path, lease: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[Lasting]:
-    step = await one_layer(content, directory, lease, marked("none"))
+    step = await one_layer(content, directory, lease, marked())
     if part == "double":
         yield Lasting(step, None)
         return
     containerd: Containerd = request.getfixturevalue("containerd")
-    gated = Descriptor(step.layer.digest, step.layer.size, GATED)
-    yield Lasting(replace(step, layer=gated), containerd)
-    containerd.gate.unlink(missing_ok=True)
+    halted = Descriptor(step.layer.digest, step.layer.size, HALTED)
+    containerd.halt.touch()
+    yield Lasting(replace(step, layer=halted), containerd)
+    containerd.halt.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])

@@ -1,7 +1,6 @@
 """Unpacking as whoever starts containers sees it: with another snapshotter, for other machines, layer by layer."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,9 @@ from tests.rig.client import OTHER_ARCHITECTURE
 from tests.rig.clients import skopeo_push
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
+from tests.rig.halting import HaltingContainerd
 from tests.rig.images import (
     ARCHITECTURE,
-    MEDIA,
     File,
     Layer,
     Layout,
@@ -116,43 +115,21 @@ def _tops(layout: Layout) -> Iterator[tuple[str, str]]:
             yield config.architecture, chain_ids(config.rootfs.diff_ids)[-1]
 
 
-class PatientContainerd(Containerd):
-    """A containerd that unpacks a layer of gzip when something is written to its `gate`, and not before.
-
-    What reads it is a stream processor, as containerd's documentation calls the programs that it unpacks layers with.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.gate = directory / "gate"
-        super().__init__(directory)
-        os.mkfifo(self.gate)
-
-    def _settings(self) -> dict[str, object]:
-        gzip, tar = MEDIA["oci"].layer_type("gzip"), MEDIA["oci"].layer_type("none")
-        script = ["-c", 'read -r line < "$0" && exec gzip -dc', str(self.gate)]
-        processor = {"accepts": [gzip], "returns": tar, "path": "/bin/sh", "args": script}
-        return {**super()._settings(), "stream_processors": {"rig.gate": processor}}
-
-    def close(self) -> None:
-        """Stop it, and let go of who still waits at the gate."""
-        super().close()
-        os.close(os.open(self.gate, os.O_RDWR))
-
-
 @pytest.mark.containerd
 def test_layer_by_layer(directory: Path, registry: Registry) -> None:
     """While a layer is unpacked, status tells how many are, to programs and to people; afterwards it does not."""
     layout = build_image(directory / "layout", [busybox(directory.name, "none"), Layer([File("second", b"layer")])])
     first, second = (child.size for child in layout.children if "layer" in child.media_type)
     with (
-        PatientContainerd(directory / "containerd") as containerd,
+        HaltingContainerd(directory / "containerd") as containerd,
         Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}) as daemon,
     ):
+        containerd.halt.touch()
         Wire(daemon.url).push("team/app", "v1", layout)
         until(lambda: _unpack(daemon)["layers"] == {"done": 1, "of": 2}, "the first layer is unpacked")
         assert _unpack(daemon)["bytes"] == {"done": first, "of": first + second}
         assert "unpack:   running, 1 of 2 layers (" in daemon.cli("status", NAME).stdout
-        containerd.gate.write_text("go on\n")
+        containerd.halt.unlink()
         daemon.wait(NAME, "unpacked")
         assert _unpack(daemon) == {"state": "done", "reason": "", "layers": None, "bytes": None}
         assert not daemon.complaints()

@@ -22,9 +22,10 @@ _RUN = 60.0
 _RUNS = 3
 _ROOT = os.environ.get("CONTAINERD_ROOT", "")
 
-GATED = "application/vnd.rig.gated.v1.tar"
-"""The media type of an uncompressed layer whose unpacking goes on once `Containerd.gate` exists, and not before."""
-_GATED = 'until [ -e "$0" ]; do sleep 0.05; done; exec cat'
+HALTED = "application/vnd.rig.halted.v1.tar+gzip"
+"""The media type of a layer of gzip that stops for as long as `Containerd.halt` exists."""
+# A shell reads no further than `head` does, so that the rest is there for `cat`.
+_HALT = 'gzip -dc | { head -c 1000000; while [ -e "$0" ]; do sleep 0.05; done; exec cat; }'
 
 
 def version() -> str:
@@ -39,16 +40,20 @@ class Containerd(Process):
     """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes.
 
     It listens there, or where another one did that has ended.
+
+    For as long as the file `halt` exists, it unpacks the first megabyte of a layer of the type `halts` and no more.
+    What stops is a stream processor, as containerd calls the programs that it may be told to unpack layers with.
     """
 
     name = "containerd"
     namespace = "default"
     snapshotter = "overlayfs"
+    halts = HALTED
 
     def __init__(self, directory: Path, address: str | None = None) -> None:
         super().__init__(directory)
         self.address = address or str(directory / "c.sock")
-        self.gate = directory / "gate"
+        self.halt = directory / "halt"
         self._config = directory / "config.toml"
         self._config.write_text(toml.dump(self._settings()))
 
@@ -61,12 +66,12 @@ class Containerd(Process):
             "grpc": {"address": self.address},
             "debug": {"level": "warn"},
             "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
-            "stream_processors": {"rig.gated": self._gated()},
+            "stream_processors": {"rig.halt": self._halt()},
         }
 
-    def _gated(self) -> dict[str, object]:
+    def _halt(self) -> dict[str, object]:
         plain = "application/vnd.oci.image.layer.v1.tar"
-        return {"accepts": [GATED], "returns": plain, "path": "/bin/sh", "args": ["-c", _GATED, str(self.gate)]}
+        return {"accepts": [self.halts], "returns": plain, "path": "/bin/sh", "args": ["-c", _HALT, str(self.halt)]}
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""
@@ -177,7 +182,11 @@ class Containerd(Process):
         return set(_column(self.ctr("snapshots", "--snapshotter", self.snapshotter, "ls"), 0))
 
     def close(self) -> None:
-        """Stop it, end the shims and containers that outlive it by design, and unmount what they left."""
+        """Stop it, end the shims and containers that outlive it by design, and unmount what they left.
+
+        A stream processor that outlives it ends when `halt` is gone.
+        """
+        self.halt.unlink(missing_ok=True)
         super().close()
         for shim in self._shims():
             for process in _family(shim):
