@@ -16,6 +16,7 @@ from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator
 from mirror.core.outlast import outlast
+from mirror.core.ports import StoreFacts
 from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
@@ -173,13 +174,17 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
+    def found(facts: StoreFacts) -> None:
+        space.capacity.learn(facts)
+        rooms.files.learn(facts)
+
     async def back() -> None:
         """What failed for want of containerd is tried again at once."""
         rooms.channel.resume()
         await outlast(rooms.clock, lambda: rooms.jobs.hurry(None))
         changed.fire()
 
-    return Presence(rooms.probe, rooms.clock, found=space.capacity.learn, lost=rooms.channel.suspend, back=back)
+    return Presence(rooms.probe, rooms.clock, found=found, lost=rooms.channel.suspend, back=back)
 
 
 def _not_at_all(*_: object) -> None:

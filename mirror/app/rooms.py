@@ -12,6 +12,7 @@ from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
 from mirror.containerd.events import EventStream
+from mirror.containerd.files import ContentFiles
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.probe import Probe
@@ -41,7 +42,8 @@ class Rooms:
         self.database = database
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
-        self.content = ContentStore(self.channel, self.clock)
+        self.files = ContentFiles()
+        self.content = ContentStore(self.channel, self.clock, files=self.files)
         self.images = ImageRecords(self.channel, settings.containerd.image_labels)
         self.leases = LeaseManager(self.channel, self.clock)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)

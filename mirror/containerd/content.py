@@ -2,8 +2,10 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC
+from io import FileIO
 from typing import TypeAlias, TypeVar
 
 import grpc.aio
@@ -11,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
 from mirror.containerd.channel import Channel, begins_with, store_errors
+from mirror.containerd.files import ContentFiles
 from mirror.containerd.ingest import BlobIngest, Patience, WriteStream
 from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
 from mirror.core.ports import Blob, Clock
@@ -30,10 +33,16 @@ _LOCK_POLL = 0.2
 
 
 class ContentStore:
-    """Implements `mirror.core.ports.Content`; the clock paces the wait for a ref that is still locked."""
+    """Implements `mirror.core.ports.Content`; the clock paces the wait for a ref that is still locked.
 
-    def __init__(self, channel: Channel, clock: Clock, patience: Patience | None = None) -> None:
+    What `files` cannot read is read over gRPC, and everything without them.
+    """
+
+    def __init__(
+        self, channel: Channel, clock: Clock, patience: Patience | None = None, *, files: ContentFiles | None = None
+    ) -> None:
         self._channel = channel
+        self._files = files or ContentFiles()
         self._clock = clock
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
@@ -55,8 +64,31 @@ class ContentStore:
         request = pb.DeleteContentRequest(digest=digest)
         await self._channel.attempt(self._stub.Delete, request, unless=StatusCode.NOT_FOUND)
 
-    async def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """See `Content.read`; closing the generator ends the call."""
+    async def read(
+        self, digest: Digest, offset: int = 0, length: int = 0, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See `Content.read`; closing the generator ends the call, and closes the file."""
+        if size is None and self._files.are_known:
+            size = await self.size(digest)
+        if size is not None:
+            end = min(offset + length, size) if length else size
+            async with aclosing(self._files.read(digest, size, range(offset, end))) as pieces:
+                async for data in pieces:
+                    yield data
+                    offset += len(data)
+            if offset >= end:
+                return
+            length = end - offset
+        async with aclosing(self._streamed(digest, offset, length)) as chunks:
+            async for data in chunks:
+                yield data
+
+    async def file(self, digest: Digest, size: int) -> FileIO | None:
+        """See `Content.file`."""
+        return await self._files.open(digest, size)
+
+    async def _streamed(self, digest: Digest, offset: int, length: int) -> AsyncGenerator[bytes]:
+        """As `read`, over gRPC."""
         call = self._stub.Read(
             pb.ReadContentRequest(digest=digest, offset=offset, size=length), metadata=self._channel.metadata()
         )

@@ -66,7 +66,8 @@ def rooms(part: str, snapshotter: str, request: pytest.FixtureRequest) -> Rooms:
     """The ports; a real containerd is started only for those who use it."""
     if part == "double":
         return DoubleRooms(Connection(request.getfixturevalue("double")))
-    return RealRooms(request.getfixturevalue("channel"), snapshotter)
+    root = request.getfixturevalue("containerd").content_root
+    return RealRooms(request.getfixturevalue("channel"), snapshotter, root)
 
 
 @pytest.fixture

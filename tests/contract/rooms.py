@@ -1,11 +1,13 @@
 """The ports on the two containerds of the contract tests: a real one and the double."""
 
+from pathlib import Path
 from typing import Protocol
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
 from mirror.containerd.events import EventStream
+from mirror.containerd.files import ContentFiles
 from mirror.containerd.images import ImageRecords
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
@@ -41,15 +43,16 @@ class Rooms(Protocol):
 
 
 class RealRooms:
-    """Implements `Rooms` over gRPC."""
+    """Implements `Rooms` over gRPC, and on the files below `root`."""
 
-    def __init__(self, channel: Channel, snapshotter: str) -> None:
+    def __init__(self, channel: Channel, snapshotter: str, root: Path) -> None:
         self._channel = channel
         self._snapshotter = snapshotter
+        self._root = root
 
     def content(self, clock: Clock) -> ContentStore:
         """See `Rooms`."""
-        return ContentStore(self._channel, clock)
+        return ContentStore(self._channel, clock, files=ContentFiles(self._root))
 
     def leases(self, clock: Clock) -> LeaseManager:
         """See `Rooms`."""

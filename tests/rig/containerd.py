@@ -147,22 +147,28 @@ class Containerd(Process):
         self.ctr("leases", "create", "--id", lease)
         self.ctr("leases", "delete", "--sync", lease)
 
+    @property
+    def content_root(self) -> Path:
+        """The directory of the content store."""
+        return self.directory / "root/io.containerd.content.v1.content"
+
     def contents(self) -> set[str]:
         """The digests in the content store."""
         return set(self.ctr("content", "ls", "--quiet").split())
 
     def content(self, digest: str) -> bytes:
         """The bytes of a blob, read from the disk of the content store."""
-        return self._blob(digest).read_bytes()
+        return self.blob(digest).read_bytes()
 
     def damage(self, digest: str) -> None:
         """Change the first bytes of a blob on the disk, behind its back."""
-        path = self._blob(digest)
+        path = self.blob(digest)
         path.write_bytes(b"damaged" + path.read_bytes()[7:])
 
-    def _blob(self, digest: str) -> Path:
+    def blob(self, digest: str) -> Path:
+        """The file of a blob in the content store."""
         algorithm, _, encoded = digest.partition(":")
-        return self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded
+        return self.content_root / "blobs" / algorithm / encoded
 
     def ingests(self) -> set[str]:
         """The refs of the writes that are not finished."""

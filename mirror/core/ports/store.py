@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest
@@ -79,8 +79,19 @@ class Content(Protocol):
     async def delete(self, digest: Digest) -> None:
         """Remove content, whatever refers to it; content that does not exist is no error."""
 
-    def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError."""
+    def read(
+        self, digest: Digest, offset: int = 0, length: int = 0, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError.
+
+        `size` is what `size()` has just said: whoever passes it on saves asking for it again.
+        """
+
+    async def file(self, digest: Digest, size: int) -> BinaryIO | None:
+        """The open file of a blob, whose `size` the store has just said; None where there is no such file to be had.
+
+        Its caller closes it. Until then it can be read, even when the blob is collected.
+        """
 
     async def ingest(self, ref: str, lease: str) -> Ingest:
         """Open, or go on with, the ingest `ref` under `lease`."""
