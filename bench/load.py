@@ -87,7 +87,7 @@ class Times:
 
     @contextmanager
     def time(self, kind: str, *, due: float | None = None) -> Iterator[None]:
-        """Take the time of one request, from when it was `due` on, if it had to wait for the one before."""
+        """Take the time of one request; from when it was `due` on, as whoever asks late has waited already."""
         began = due or time.monotonic()
         yield
         self.by_kind[kind].append(time.monotonic() - began)
@@ -197,11 +197,11 @@ def _check(answer: Answer, status: int) -> None:
 
 
 def _repeat(work: Callable[[float], None], every: float, over: Event) -> None:
-    """Do something every so many seconds, and tell it when it was due; what took too long holds up what follows."""
+    """Do something every so many seconds, and tell it when it was due: one at a time, with none to catch up on."""
     due = time.monotonic()
     while not over.wait(max(due - time.monotonic(), 0.0)):
         work(due)
-        due += every
+        due = max(due + every, time.monotonic())
 
 
 def _load(builders: Builders, starts: Starts, work: Work, *, has_status: bool) -> None:

@@ -19,8 +19,8 @@ from mirror.journal.migrate import migrate, migrations, version
 _Result = TypeVar("_Result")
 _Value = str | bytes | int | float | None
 _OWNERS = 0o600
-# Seconds that a start waits for the checkup: that of a journal with thousands of images takes less.
-_PATIENCE = 0.3
+# Seconds that a start waits for the checkup: that of a journal with a few thousand images takes less.
+_PATIENCE = 0.2
 # SQLite's manual, "Result and Error Codes": the low byte of an extended code is its primary one.
 _PRIMARY = 0xFF
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
