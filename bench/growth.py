@@ -41,11 +41,15 @@ from tests.rig.wire import AdminWire, Wire
 _MIB = 1 << 20
 _PATIENCE = 600.0
 _OK = 200
-_START, _MEMORY = "start after kill -9", "peak memory at the end"
+_START, _COMPARISON, _MEMORY = "start after kill -9", "comparison", "peak memory at the end"
+_UNITS = {_START: ("s", 1), _COMPARISON: ("s", 1), _MEMORY: ("MiB", 1)}
 _LONGEST_START = 1.5
 # A push and all that builders ask for: with the square of as many images it may take twice as long, no more.
 _LOGARITHMIC = ("push", "status", "manifest", "catalog")
-
+_NOTES = [
+    "All images have the same config and layers; half of them are in one repository, the others ten in each.",
+    "What is to grow no faster than the logarithm of the number of images may take as many times as long.",
+]
 
 Took = Mapping[str, float]
 """What each measure came to."""
@@ -115,7 +119,7 @@ class Host:
         """How long a comparison takes, and the longest wait for an answer that needs nothing."""
         with _probed(self._wire) as waits:
             took = _seconds(self._compare)
-        return {"comparison": took, "longest wait beside it": max(waits)}
+        return {_COMPARISON: took, "longest wait beside it": max(waits)}
 
     def _compare(self) -> None:
         """A comparison, after the one that may be under way. Raises RuntimeError: it did not come to its end."""
@@ -190,6 +194,13 @@ def _targets(what: str, sizes: Sequence[int]) -> Sequence[Target]:
     return []
 
 
+def _measure_of(what: str, took: Mapping[str, Sequence[Took]], sizes: Sequence[int]) -> Measure:
+    """One measure in a unit that suits it: what builders ask for takes milliseconds, the rest seconds or memory."""
+    unit, scale = _UNITS.get(what, ("ms", 1000))
+    ways = {label: [one[what] * scale for one in rounds] for label, rounds in took.items()}
+    return Measure(what, unit, ways, _label(max(sizes)), _targets(what, sizes))
+
+
 def main(arguments: Sequence[str]) -> Report:
     """Make the hosts and measure them."""
     parser = argparse.ArgumentParser(prog="python -m bench growth")
@@ -199,21 +210,5 @@ def main(arguments: Sequence[str]) -> Report:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
         took = measure(asked.images, asked.rounds, asked.times, Path(directory))
-    most = _label(max(asked.images))
-    measures = [
-        Measure(
-            what,
-            "MiB" if what == _MEMORY else "s",
-            {label: [one[what] for one in rounds] for label, rounds in took.items()},
-            most,
-            _targets(what, asked.images),
-        )
-        for what in took[most][0]
-    ]
+    measures = [_measure_of(what, took, asked.images) for what in next(iter(took.values()))[0]]
     return Report("growth", "One host with few images and with many", machine.describe(), measures, _NOTES)
-
-
-_NOTES = [
-    "All images have the same config and layers; half of them are in one repository, the others ten in each.",
-    "What is to grow no faster than the logarithm of the number of images may take as many times as long.",
-]
