@@ -138,8 +138,8 @@ class Images(Protocol):
     async def get(self, name: str) -> Image | None:
         """The record of this name, None when there is none."""
 
-    async def list(self, prefix: str) -> list[Image]:
-        """The records whose names begin with `prefix`."""
+    async def list(self, prefix: str) -> Sequence[Image]:
+        """The records whose names begin with `prefix`; of very many, one that others move meanwhile may be missing."""
 
     async def point(self, name: str, target: Descriptor) -> None:
         """Create the record or move it to `target`; labels that others put on it stay."""
