@@ -6,6 +6,8 @@ CONFIG ?=
 PORT ?= 5000
 MINUTES ?= 10
 SEED ?=
+NAME ?=
+ARGUMENTS ?=
 
 # Root's byte code would be in the user's way.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
@@ -57,10 +59,8 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## memory under a large push; replication beside skopeo copy; deploys beside a registry
-	$(as_root) $(bin)/python -m bench.memory
-	$(as_root) $(bin)/python -m bench.replication
-	$(as_root) $(bin)/python -m bench.deploy
+bench: install ## every way beside its peers; NAME=push for one benchmark, ARGUMENTS="--rounds 2" for its own
+	$(as_root) $(bin)/python -m bench $(NAME) $(ARGUMENTS)
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

@@ -1,7 +1,7 @@
 """How soon a container runs from an image that is pushed to the daemon, beside the way over a registry.
 
-`python -m bench.deploy [megabytes [rounds]]` makes an image of four layers, that size when it is unpacked, and deploys
-it in both ways in alternating order: first with layers of gzip, then with layers of zstd.
+It makes an image of four layers, and deploys it in both ways in alternating order: first with layers of gzip, then with
+layers of zstd.
 
 - registry-mirror: push to it, wait until the image is unpacked, `ctr run`. As always it replicates meanwhile: to a
   docker-registry on this machine, which has its share of the same processors.
@@ -13,18 +13,20 @@ deploy, so that nobody has anything of the image. What is measured is the client
 there to the first line that the container prints.
 """
 
+import argparse
 import json
-import os
 import random
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from bench import machine
+from bench.measure import alternate, take_memory
+from bench.report import Measure, Report
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import Compression, Content, Layer, Layout, Noise, Text, build_image, busybox
@@ -58,14 +60,6 @@ class Deploy:
     def total(self) -> float:
         """Both."""
         return self.push + self.start
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What both ways took for the same image."""
-
-    mirror: Deploy
-    registry: Deploy
 
 
 @dataclass(frozen=True)
@@ -147,63 +141,43 @@ def _started(host: Containerd, image: str) -> float:
 
 
 Way = Callable[[Builder, Path], Deploy]
-_WAYS: Sequence[Way] = (deploy_by_mirror, deploy_by_registry)
+_OURS = "registry-mirror"
+_WAYS: Mapping[str, Way] = {_OURS: deploy_by_mirror, "docker-registry, ctr pull": deploy_by_registry}
+_PARTS: Mapping[str, Callable[[Deploy], float]] = {
+    "push": lambda deploy: deploy.push,
+    "then until it runs": lambda deploy: deploy.start,
+    "both": lambda deploy: deploy.total,
+}
 
 
-def measure(size: int, compression: Compression, rounds: int) -> list[Pair]:
+def measure(size: int, compression: Compression, rounds: int) -> Mapping[str, Sequence[Deploy]]:
     """Deploy an image in both ways, `rounds` times in alternating order."""
     with tempfile.TemporaryDirectory(prefix="mirror-") as scratch:
         layout = make_image(Path(scratch, "layout"), size, compression)
         with builder_of(layout, Path(scratch, "builder")) as builder:
-            return [_pair(builder, number) for number in range(rounds)]
-
-
-def _pair(builder: Builder, number: int) -> Pair:
-    first = number % 2
-    took = {way: _deploy(_WAYS[way], builder) for way in (first, 1 - first)}
-    return Pair(took[0], took[1])
+            return alternate({name: partial(_deploy, way, builder) for name, way in _WAYS.items()}, rounds)
 
 
 def _deploy(way: Way, builder: Builder) -> Deploy:
-    """One deploy, on a disk that has nothing to write of those before."""
-    os.sync()
     with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
         return way(builder, Path(directory))
 
 
-def _take_memory(size: int) -> None:
-    """Have the machine give us memory before the clock runs: a virtual one takes a second for a GiB of fresh pages."""
-    with tempfile.TemporaryFile() as file:
-        for _ in range(0, size, _MB):
-            file.write(bytes(_MB))
+def _measures(size: int, compression: Compression, rounds: int) -> Iterator[Measure]:
+    deploys = measure(size, compression, rounds)
+    for name, part in _PARTS.items():
+        ways = {way: [part(deploy) for deploy in took] for way, took in deploys.items()}
+        yield Measure(f"{size // _MB} MB in layers of {compression}: {name}", "s", ways, _OURS)
 
 
-def _report(size: int, compression: Compression, pairs: Sequence[Pair]) -> None:
-    print(f"four layers of {compression}, {size // _MB} MB, {len(pairs)} rounds: min / median / max")
-    parts: dict[str, Callable[[Deploy], float]] = {
-        "push": lambda deploy: deploy.push,
-        "then until it runs": lambda deploy: deploy.start,
-        "both": lambda deploy: deploy.total,
-    }
-    for name, part in parts.items():
-        mirror, registry = [part(pair.mirror) for pair in pairs], [part(pair.registry) for pair in pairs]
-        ratio = [theirs / ours for ours, theirs in zip(mirror, registry, strict=True)]
-        print(f"  {name + ':':20} registry-mirror {_spread(mirror)} s, docker-registry {_spread(registry)} s")
-        print(f"  {'':20} docker-registry / registry-mirror {_spread(ratio)}")
-
-
-def _spread(figures: Sequence[float]) -> str:
-    return " / ".join(f"{figure:.2f}" for figure in (min(figures), statistics.median(figures), max(figures)))
-
-
-def main(megabytes: int = 500, rounds: int = 4) -> None:
-    """Print the figures."""
-    size = megabytes * _MB
-    _take_memory(_MEMORY * size)
+def main(arguments: Sequence[str]) -> Report:
+    """Deploy with layers of either kind."""
+    parser = argparse.ArgumentParser(prog="python -m bench deploy")
+    parser.add_argument("--megabytes", type=int, default=500, help="the size of the image when it is unpacked")
+    parser.add_argument("--rounds", type=int, default=4)
+    asked = parser.parse_args(arguments)
+    size = asked.megabytes * _MB
+    take_memory(_MEMORY * size)
     compressions: Sequence[Compression] = ("gzip", "zstd")
-    for compression in compressions:
-        _report(size, compression, measure(size, compression, rounds))
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    measures = [part for compression in compressions for part in _measures(size, compression, asked.rounds)]
+    return Report("deploy", "From a push to a started container", machine.describe(), measures)
