@@ -7,9 +7,11 @@ namespaces without a name, and the devices in them last as long as the relay: wh
 import socket
 import sys
 from pathlib import Path
+from typing import Self
 
 from tests.rig.namespace import Namespace
 from tests.rig.process import Process
+from tests.rig.registry import Registry
 from tests.rig.relay import FAR
 
 MBIT = 10**6
@@ -61,3 +63,16 @@ class Link(Process):
         super().close()
         self.near.close()
         self.far.close()
+
+
+class FarRegistry(Registry):
+    """A registry at the far end of a link."""
+
+    def __init__(self, directory: Path, link: Link) -> None:
+        super().__init__(directory, address=FAR)
+        self._link = link
+
+    def start(self, *, foreground: bool = False) -> Self:
+        """Start it there."""
+        with self._link.far.entered():
+            return super().start(foreground=foreground)

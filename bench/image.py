@@ -1,0 +1,60 @@
+"""An image as they are deployed: four layers of many files, and another one that differs in the last of them."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.rig.images import Compression, Content, File, Layer, Layout, Noise, Text, build_image, busybox
+
+NAME = "bench"
+"""The repository that it is pushed to."""
+
+# What the image is made of, each layer a share of it: base, runtime, dependencies, application. Half of the files have
+# less than 4 KB, their mean is 20 KB: 24,000 files in 500 MB. Three of four are text, which compresses to about a
+# third; the others are noise, as pictures and archives are to a compressor.
+_SHARES = (0.2, 0.25, 0.45, 0.1)
+_LOG_MEDIAN, _LOG_SIGMA = 8.3, 1.8
+_TEXTS = 0.75
+_FILES_IN_A_DIRECTORY = 50
+
+
+@dataclass(frozen=True)
+class Release:
+    """One of the images, by its tag; a container from it prints its greeting."""
+
+    tag: str
+
+    @property
+    def name(self) -> str:
+        """With its repository."""
+        return f"{NAME}:{self.tag}"
+
+    @property
+    def greeting(self) -> str:
+        """The one line that it prints."""
+        return f"{self.tag} runs\n"
+
+
+FIRST, SECOND = Release("v1"), Release("v2")
+"""They have all layers in common but that of the application."""
+
+
+def make_image(directory: Path, size: int, compression: Compression, release: Release = FIRST) -> Layout:
+    """A release, whose files have `size` bytes in all, beside the program that it starts."""
+    *below, application = (int(size * share) for share in _SHARES)
+    layers: list[list[Content]] = [[*_files(f"{place}", length)] for place, length in enumerate(below)]
+    layers[0] += busybox("").files
+    layers.append([*_files(release.tag, application), File("marker", release.greeting.encode())])
+    return build_image(directory, [Layer(files, compression) for files in layers], tag=release.tag)
+
+
+def _files(layer: str, size: int) -> Iterator[Content]:
+    """The files of one layer, the same in each run."""
+    source = random.Random(layer)  # noqa: S311 - it must repeat itself
+    number = 0
+    while size:
+        length = min(size, 1 + int(source.lognormvariate(_LOG_MEDIAN, _LOG_SIGMA)))
+        kind = Text if source.random() < _TEXTS else Noise
+        yield kind(f"srv/{layer}/{number // _FILES_IN_A_DIRECTORY}/{number}", length)
+        size, number = size - length, number + 1

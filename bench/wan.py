@@ -1,0 +1,121 @@
+"""The same deploys with a long link between the host and the registry, and what replication makes of such a link.
+
+Builder and host are on the near side of the link (`tests/rig/link`), the registry is on the far side: by the registry
+an image crosses the link twice before it runs, by the mirror once, and afterwards. Nothing else is on the link; there
+is no TLS, which would add a round trip to each connection of either way.
+
+The last measures are one image that the daemon has, on its way to the registry, beside `skopeo copy` and `ctr images
+push` of the same image; and how long the link alone would take for so many bytes.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from bench import machine
+from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
+from bench.image import FIRST, SECOND, make_image
+from bench.measure import Figure, take_memory
+from bench.replication import Bench
+from bench.replication import compare as compare_replication
+from bench.report import Faster, Measure, Report
+from tests.rig.link import MBIT, FarRegistry, Link
+
+_MB, _MIB = 10**6, 1 << 20
+_BITS = 8
+_ROUND_TRIP = 0.17
+_LINKS = ("50", "100", "100/0.5", "1000")
+_MEMORY = 4
+_ALONE = "the link alone"
+_DEPLOY = Faster(20, THEIRS, OURS)
+_REPLICATION = Faster(0.9, _ALONE, OURS)
+_TARGET_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A link: its rate in Mbit/s, and the share of its packets that are lost in per cent."""
+
+    rate: float
+    loss: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `rate` or `rate/loss`. Raises ValueError."""
+        rate, _, loss = text.partition("/")
+        return cls(float(rate), float(loss or 0))
+
+    @contextmanager
+    def laid(self) -> Iterator[Link]:
+        """Such a link, on whose near side this program is meanwhile."""
+        with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
+            link = Link(Path(directory), round_trip=_ROUND_TRIP, rate=self.rate * MBIT, loss=self.loss / 100)
+            with link, link.near.entered():
+                yield link
+
+    @property
+    def is_target(self) -> bool:
+        """Whether it is the one that targets are about."""
+        return self == Kind(100, 0)
+
+    def __str__(self) -> str:
+        lossy = f", {self.loss:g} % lost" if self.loss else ""
+        return f"{_ROUND_TRIP * 1000:g} ms, {self.rate:g} Mbit/s{lossy}"
+
+
+def deploys(kind: Kind, megabytes: int, rounds: int) -> Iterator[Measure]:
+    """Deploy images of a size over such a link."""
+    take_memory(_MEMORY * megabytes * _MB)
+    with ExitStack() as running:
+        scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
+        images = [make_image(scratch / release.tag, megabytes * _MB, "gzip", release) for release in (FIRST, SECOND)]
+        link = running.enter_context(kind.laid())
+        builder = running.enter_context(builder_of(images, scratch / "builder"))
+        taken = compare(builder, partial(FarRegistry, link=link), rounds)
+    for step in STEPS:
+        figures = {way: [steps[step].figure for steps in deploys] for way, deploys in taken.items()}
+        targets = [_DEPLOY] if kind.is_target and (megabytes, step) == (_TARGET_SIZE, "cold") else []
+        yield Measure.timed(f"{kind}: {megabytes} MB, {step}", figures, OURS, targets)
+    stored = {way: [steps["cold"].stored for steps in deploys] for way, deploys in taken.items()}
+    yield Measure(f"{kind}: {megabytes} MB, cold, until the registry has it", "s", stored, OURS)
+
+
+def replication(kind: Kind, sizes: Sequence[int], rounds: int) -> Measure:
+    """Bring images with layers of these sizes over such a link."""
+    with ExitStack() as running:
+        directory = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
+        upstream = FarRegistry(directory / "upstream", running.enter_context(kind.laid()))
+        bench = running.enter_context(Bench(directory, eager=False, upstream=upstream))
+        taken = compare_replication(bench, sizes, rounds)
+    alone = Figure(sum(sizes) * _BITS / (kind.rate * MBIT), {}, {})
+    name = f"{kind}: replication of {sum(sizes) // _MIB} MiB, layers: {len(sizes)}"
+    return Measure.timed(name, {**taken, _ALONE: [alone] * rounds}, OURS, [_REPLICATION])
+
+
+def main(arguments: Sequence[str]) -> Report:
+    """Deploy and replicate over each kind of link."""
+    parser = argparse.ArgumentParser(prog="python -m bench wan")
+    parser.add_argument(
+        "--links", type=Kind.parse, nargs="+", default=[*map(Kind.parse, _LINKS)], help="Mbit/s[/% lost]"
+    )
+    parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 500], help="sizes of unpacked images")
+    parser.add_argument("--mebibytes", type=int, nargs="*", default=[1024], help="sizes of images to replicate")
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 8], help="the numbers of layers of these")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args(arguments)
+    found = [
+        measure for kind in asked.links for size in asked.megabytes for measure in deploys(kind, size, asked.rounds)
+    ]
+    found += [
+        replication(kind, [size * _MIB // layers] * layers, asked.rounds)
+        for kind in asked.links
+        for size in asked.mebibytes
+        for layers in asked.layers
+    ]
+    control = f"TCP of both ends is {Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}, untuned."
+    return Report("wan", "Over a long link", machine.describe(), found, [control])
