@@ -8,13 +8,14 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import chart, deploy, memory, replication, wan
+from bench import chart, deploy, memory, replication, unpack, wan
 from bench.report import Report
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
     "memory": memory.main,
     "replication": replication.main,
     "deploy": deploy.main,
+    "unpack": unpack.main,
     "wan": wan.main,
 }
 _RESULTS = Path("bench/results")

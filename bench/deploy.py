@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
-from bench.image import FIRST, SECOND, make_image
+from bench.image import make_releases
 from bench.measure import take_memory
 from bench.report import Faster, Measure, Report
 from tests.rig.images import Compression
@@ -29,9 +29,7 @@ def measures(megabytes: int, compression: Compression, rounds: int) -> Iterator[
     """Deploy images of a size and a compression in both ways."""
     take_memory(_MEMORY * megabytes * _MB)
     with tempfile.TemporaryDirectory(prefix="mirror-") as scratch:
-        layouts = [
-            make_image(Path(scratch, release.tag), megabytes * _MB, compression, release) for release in (FIRST, SECOND)
-        ]
+        layouts = make_releases(Path(scratch), megabytes * _MB, compression)
         with builder_of(layouts, Path(scratch, "builder")) as builder:
             taken = compare(builder, Registry, rounds)
     for step in STEPS:

@@ -1,14 +1,18 @@
-"""An image as they are deployed: four layers of many files, and another one that differs in the last of them."""
+"""Images as they are deployed: four layers, and another image that differs in the last of them."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tests.rig.images import Compression, Content, File, Layer, Layout, Noise, Text, build_image, busybox
 
 NAME = "bench"
-"""The repository that it is pushed to."""
+"""The repository that they are pushed to."""
+
+Shape = Literal["files", "weights"]
+"""Many files, most of them text; or a file in each layer that does not compress, as the weights of a model."""
 
 # What the image is made of, each layer a share of it: base, runtime, dependencies, application. Half of the files have
 # less than 4 KB, their mean is 20 KB: 24,000 files in 500 MB. Three of four are text, which compresses to about a
@@ -40,13 +44,21 @@ FIRST, SECOND = Release("v1"), Release("v2")
 """They have all layers in common but that of the application."""
 
 
-def make_image(directory: Path, size: int, compression: Compression, release: Release = FIRST) -> Layout:
+def make_image(
+    directory: Path, size: int, compression: Compression, release: Release = FIRST, shape: Shape = "files"
+) -> Layout:
     """A release, whose files have `size` bytes in all, beside the program that it starts."""
-    *below, application = (int(size * share) for share in _SHARES)
-    layers: list[list[Content]] = [[*_files(f"{place}", length)] for place, length in enumerate(below)]
+    names = [*map(str, range(len(_SHARES) - 1)), release.tag]
+    layers = [[*_CONTENTS[shape](name, int(size * share))] for name, share in zip(names, _SHARES, strict=True)]
     layers[0] += busybox("").files
-    layers.append([*_files(release.tag, application), File("marker", release.greeting.encode())])
+    layers[-1].append(File("marker", release.greeting.encode()))
     return build_image(directory, [Layer(files, compression) for files in layers], tag=release.tag)
+
+
+def make_releases(directory: Path, size: int, compression: Compression, shape: Shape = "files") -> list[Layout]:
+    """Both releases."""
+    releases = (FIRST, SECOND)
+    return [make_image(directory / release.tag, size, compression, release, shape) for release in releases]
 
 
 def _files(layer: str, size: int) -> Iterator[Content]:
@@ -58,3 +70,11 @@ def _files(layer: str, size: int) -> Iterator[Content]:
         kind = Text if source.random() < _TEXTS else Noise
         yield kind(f"srv/{layer}/{number // _FILES_IN_A_DIRECTORY}/{number}", length)
         size, number = size - length, number + 1
+
+
+def _weights(layer: str, size: int) -> Iterator[Content]:
+    """The one file of a layer."""
+    yield Noise(f"srv/{layer}", size)
+
+
+_CONTENTS: Mapping[Shape, Callable[[str, int], Iterator[Content]]] = {"files": _files, "weights": _weights}

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from bench import machine
 from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
-from bench.image import FIRST, SECOND, make_image
+from bench.image import Shape, make_releases
 from bench.measure import Figure, take_memory
 from bench.replication import Bench
 from bench.replication import compare as compare_replication
@@ -29,12 +30,10 @@ from tests.rig.link import MBIT, FarRegistry, Link
 _MB, _MIB = 10**6, 1 << 20
 _BITS = 8
 _ROUND_TRIP = 0.17
-_LINKS = ("50", "100", "100/0.5", "1000")
 _MEMORY = 4
 _ALONE = "the link alone"
 _DEPLOY = Faster(20, THEIRS, OURS)
 _REPLICATION = Faster(0.9, _ALONE, OURS)
-_TARGET_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -58,31 +57,31 @@ class Kind:
             with link, link.near.entered():
                 yield link
 
-    @property
-    def is_target(self) -> bool:
-        """Whether it is the one that targets are about."""
-        return self == Kind(100, 0)
-
     def __str__(self) -> str:
         lossy = f", {self.loss:g} % lost" if self.loss else ""
         return f"{_ROUND_TRIP * 1000:g} ms, {self.rate:g} Mbit/s{lossy}"
 
 
-def deploys(kind: Kind, megabytes: int, rounds: int) -> Iterator[Measure]:
-    """Deploy images of a size over such a link."""
+_LINKS = (Kind(50, 0), Kind(100, 0), Kind(100, 0.5), Kind(1000, 0))
+_TARGET_LINK, _TARGET_SIZE = Kind(100, 0), 500
+
+
+def deploys(kind: Kind, shape: Shape, megabytes: int, rounds: int) -> Iterator[Measure]:
+    """Deploy images of a shape and a size over such a link."""
     take_memory(_MEMORY * megabytes * _MB)
     with ExitStack() as running:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
-        images = [make_image(scratch / release.tag, megabytes * _MB, "gzip", release) for release in (FIRST, SECOND)]
+        images = make_releases(scratch, megabytes * _MB, "gzip", shape)
         link = running.enter_context(kind.laid())
         builder = running.enter_context(builder_of(images, scratch / "builder"))
         taken = compare(builder, partial(FarRegistry, link=link), rounds)
+    name = f"{kind}: {megabytes} MB of {shape}"
     for step in STEPS:
-        figures = {way: [steps[step].figure for steps in deploys] for way, deploys in taken.items()}
-        targets = [_DEPLOY] if kind.is_target and (megabytes, step) == (_TARGET_SIZE, "cold") else []
-        yield Measure.timed(f"{kind}: {megabytes} MB, {step}", figures, OURS, targets)
-    stored = {way: [steps["cold"].stored for steps in deploys] for way, deploys in taken.items()}
-    yield Measure(f"{kind}: {megabytes} MB, cold, until the registry has it", "s", stored, OURS)
+        figures = {way: [steps[step].figure for steps in deployed] for way, deployed in taken.items()}
+        targets = [_DEPLOY] if (kind, megabytes, step) == (_TARGET_LINK, _TARGET_SIZE, "cold") else []
+        yield Measure.timed(f"{name}, {step}", figures, OURS, targets)
+    stored = {way: [steps["cold"].stored for steps in deployed] for way, deployed in taken.items()}
+    yield Measure(f"{name}, cold, until the registry has it", "s", stored, OURS)
 
 
 def replication(kind: Kind, sizes: Sequence[int], rounds: int) -> Measure:
@@ -101,21 +100,18 @@ def main(arguments: Sequence[str]) -> Report:
     """Deploy and replicate over each kind of link."""
     parser = argparse.ArgumentParser(prog="python -m bench wan")
     parser.add_argument(
-        "--links", type=Kind.parse, nargs="+", default=[*map(Kind.parse, _LINKS)], help="Mbit/s[/% lost]"
+        "--links", type=Kind.parse, nargs="+", default=_LINKS, help="Mbit/s, or Mbit/s and loss: 100/0.5"
     )
+    parser.add_argument("--shapes", nargs="+", choices=get_args(Shape), default=get_args(Shape))
     parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 500], help="sizes of unpacked images")
     parser.add_argument("--mebibytes", type=int, nargs="*", default=[1024], help="sizes of images to replicate")
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 8], help="the numbers of layers of these")
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 8], help="how many layers those have")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args(arguments)
-    found = [
-        measure for kind in asked.links for size in asked.megabytes for measure in deploys(kind, size, asked.rounds)
-    ]
-    found += [
-        replication(kind, [size * _MIB // layers] * layers, asked.rounds)
-        for kind in asked.links
-        for size in asked.mebibytes
-        for layers in asked.layers
-    ]
+    found: list[Measure] = []
+    for kind, shape, size in product(asked.links, asked.shapes, asked.megabytes):
+        found += deploys(kind, shape, size, asked.rounds)
+    for kind, size, layers in product(asked.links, asked.mebibytes, asked.layers):
+        found.append(replication(kind, [size * _MIB // layers] * layers, asked.rounds))
     control = f"TCP of both ends is {Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}, untuned."
     return Report("wan", "Over a long link", machine.describe(), found, [control])

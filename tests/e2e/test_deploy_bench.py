@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from bench import deploy
+from bench import deploy, unpack
 from bench.deploying import OURS, STEPS, THEIRS, WAYS, Builder, Way, builder_of
-from bench.image import FIRST, SECOND, make_image
+from bench.image import FIRST, SECOND, make_image, make_releases
 from tests.rig.images import Compression, Layout, Noise, Text, build_image, busybox
 from tests.rig.registry import Registry
 
@@ -21,7 +21,7 @@ SIZE = 2 * 10**6
 def layouts(directory: Path, request: pytest.FixtureRequest) -> list[Layout]:
     """Images as they are deployed, but small."""
     compression: Compression = request.param
-    return [make_image(directory / release.tag, SIZE, compression, release) for release in (FIRST, SECOND)]
+    return make_releases(directory, SIZE, compression)
 
 
 @pytest.fixture
@@ -68,6 +68,15 @@ def test_the_program() -> None:
         assert {way: len(figures) for way, figures in measure.ways.items()} == {OURS: 1, THEIRS: 1}
 
 
+@pytest.mark.slow
+def test_the_program_that_unpacks() -> None:
+    """An image is unpacked in every form; that of gzip by containerd itself in any case."""
+    report = unpack.main(["--shapes", "files", "--megabytes", "2", "--rounds", "1"])
+    [measure] = report.measures
+    assert {"gzip, containerd itself", "zstd", "plain tar"} <= measure.ways.keys()
+    assert all(seconds > 0 for [seconds] in measure.ways.values())
+
+
 def test_what_the_image_is_made_of(directory: Path) -> None:
     """Four layers, in whose files are the bytes that were asked for; the program and its greeting come on top."""
     layout = make_image(directory / "layout", SIZE, "gzip")
@@ -76,6 +85,14 @@ def test_what_the_image_is_made_of(directory: Path) -> None:
     assert shares == pytest.approx([0.2, 0.25, 0.45, 0.1])
     assert "bin/busybox" in {file.name for file in layers[0]}
     assert "marker" in {file.name for file in layers[-1]}
+
+
+def test_weights(directory: Path) -> None:
+    """The same layers, each with one large file."""
+    layout = make_image(directory / "layout", SIZE, "gzip", shape="weights")
+    for layer, share in zip(layout.children[1:], [0.2, 0.25, 0.45, 0.1], strict=True):
+        [file] = [file for file in _files(layout.blob(layer.digest)) if file.name.startswith("srv/")]
+        assert file.size == SIZE * share
 
 
 def test_one_layer_changed(layouts: list[Layout]) -> None:

@@ -9,7 +9,8 @@ from bench.deploying import OURS, STEPS, THEIRS
 @pytest.mark.slow
 def test_the_program() -> None:
     """Deploys and a replication cross the link, which none of them can do faster than it is."""
-    report = wan.main(["--links", "100", "--megabytes", "2", "--mebibytes", "4", "--layers", "2", "--rounds", "1"])
+    sizes = ["--shapes", "weights", "--megabytes", "2", "--mebibytes", "4", "--layers", "2"]
+    report = wan.main(["--links", "100", *sizes, "--rounds", "1"])
     *deploys, replication = report.measures
     assert len(deploys) == len(STEPS) + 1
     for measure in deploys:
