@@ -146,11 +146,14 @@ def measure(sizes: Sequence[int], rounds: int, directory: Path) -> Mapping[str, 
         return compare(bench, sizes, rounds)
 
 
-def compare(bench: Bench, sizes: Sequence[int], rounds: int) -> Mapping[str, Sequence[Figure]]:
-    """The same on servers that run."""
+def compare(
+    bench: Bench, sizes: Sequence[int], rounds: int, others: Mapping[str, Callable[[], Figure]] | None = None
+) -> Mapping[str, Sequence[Figure]]:
+    """The same on servers that run; the `others` take their turns, too."""
     ways = {OURS: bench.replicate, "skopeo copy": bench.copy, "ctr images push": bench.push}
     images = count()
-    return alternate({name: partial(_bring, bench, way, sizes, images) for name, way in ways.items()}, rounds)
+    bringing = {name: partial(_bring, bench, way, sizes, images) for name, way in ways.items()}
+    return alternate({**bringing, **(others or {})}, rounds)
 
 
 def _bring(bench: Bench, way: Callable[[Layout, str], Figure], sizes: Sequence[int], images: Iterator[int]) -> Figure:

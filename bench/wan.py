@@ -5,14 +5,14 @@ an image crosses the link twice before it runs, by the mirror once, and afterwar
 is no TLS, which would add a round trip to each connection of either way.
 
 The last measures are one image that the daemon has, on its way to the registry, beside `skopeo copy` and `ctr images
-push` of the same image; and how long the link alone would take for so many bytes.
+push` of the same image; what one bare TCP stream of so many bytes takes; and the bits alone, at the link's rate.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -21,17 +21,18 @@ from typing import Self, get_args
 from bench import machine
 from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
 from bench.image import Shape, make_releases
-from bench.measure import Figure, take_memory
+from bench.measure import Figure, Usage, take_memory
 from bench.replication import Bench
 from bench.replication import compare as compare_replication
 from bench.report import Faster, Measure, Report
 from tests.rig.link import MBIT, FarRegistry, Link
+from tests.rig.stream import send, sink
 
 _MB, _MIB = 10**6, 1 << 20
 _BITS = 8
 _ROUND_TRIP = 0.17
 _MEMORY = 4
-_ALONE = "the link alone"
+_ALONE = "the bits alone"
 _DEPLOY = Faster(20, THEIRS, OURS)
 _REPLICATION = Faster(0.9, _ALONE, OURS)
 
@@ -88,12 +89,20 @@ def replication(kind: Kind, sizes: Sequence[int], rounds: int) -> Measure:
     """Bring images with layers of these sizes over such a link."""
     with ExitStack() as running:
         directory = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
-        upstream = FarRegistry(directory / "upstream", running.enter_context(kind.laid()))
+        link = running.enter_context(kind.laid())
+        running.enter_context(sink(link))
+        upstream = FarRegistry(directory / "upstream", link)
         bench = running.enter_context(Bench(directory, eager=False, upstream=upstream))
-        taken = compare_replication(bench, sizes, rounds)
+        taken = compare_replication(bench, sizes, rounds, {"one TCP stream": partial(_stream, link, sum(sizes))})
     alone = Figure(sum(sizes) * _BITS / (kind.rate * MBIT), {}, {})
     name = f"{kind}: replication of {sum(sizes) // _MIB} MiB, layers: {len(sizes)}"
     return Measure.timed(name, {**taken, _ALONE: [alone] * rounds}, OURS, [_REPLICATION])
+
+
+def _stream(link: Link, size: int) -> Figure:
+    with Usage({}) as usage:
+        seconds = send(link, (bytes(min(_MIB, size - start)) for start in range(0, size, _MIB)))
+    return replace(usage.figure, seconds=seconds)
 
 
 def main(arguments: Sequence[str]) -> Report:

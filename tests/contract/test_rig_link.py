@@ -1,26 +1,22 @@
 """The long link is as long as it says: what benchmarks say about distance depends on it."""
 
-import hashlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
 import psutil
 import pytest
 
 from tests.rig.link import MBIT, Link
-from tests.rig.relay import FAR
+from tests.rig.stream import send, sink
 from tests.rig.until import until
 
 MB = 10**6
-_PORT = 5000
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
@@ -34,45 +30,10 @@ with Link(Path(sys.argv[1]), round_trip=0.0, rate=1e9) as link:
 """
 
 
-@contextmanager
-def sink(link: Link) -> Iterator[None]:
-    """Somebody on the far side who answers each stream with its digest."""
-    with link.far.entered():
-        server = socket.create_server((FAR, _PORT))
-
-    def serve() -> None:
-        while True:
-            try:
-                stream, _ = server.accept()
-            except OSError:  # that is how it is told to end
-                return
-            with stream, stream.makefile("rb") as file:
-                stream.sendall(hashlib.file_digest(file, "sha256").digest())
-
-    thread = Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        thread.join()
-
-
-def send(link: Link, data: bytes) -> float:
-    """Send it all to the far side; returns the seconds until its answer, the connection's beginning not included."""
-    with link.near.entered(), socket.create_connection((FAR, _PORT)) as stream:
-        began = time.monotonic()
-        stream.sendall(data)
-        stream.shutdown(socket.SHUT_WR)
-        assert stream.recv(100) == hashlib.sha256(data).digest()
-        return time.monotonic() - began
-
-
 def test_the_delay(directory: Path) -> None:
     """An answer takes a round trip, and not two."""
     with Link(directory, round_trip=0.5, rate=1000 * MBIT) as link, sink(link):
-        took = min(send(link, b"ping") for _ in range(3))
+        took = min(send(link, [b"ping"]) for _ in range(3))
     assert 0.5 <= took < 1.0
 
 
@@ -81,7 +42,7 @@ def test_the_rate(directory: Path, rate: int) -> None:
     """It carries what it should and no more, be it as much as is ever asked of it."""
     data = os.urandom(rate // 8 * 2)
     with Link(directory, round_trip=0.01, rate=rate) as link, sink(link):
-        share = len(data) * 8 / send(link, data) / rate
+        share = len(data) * 8 / send(link, [data]) / rate
     assert 0.3 < share < 1.0
 
 
@@ -90,7 +51,7 @@ def test_what_is_lost_is_sent_again(directory: Path, loss: float) -> None:
     """A stream gets through whole, however many of its packets get lost: what is left of them is sound."""
     data = os.urandom(10 * MB)
     with Link(directory, round_trip=0.01, rate=1000 * MBIT, loss=loss) as link, sink(link):
-        send(link, data)
+        send(link, [data])
 
 
 def test_networks_of_their_own(directory: Path) -> None:

@@ -15,10 +15,10 @@ def test_the_program() -> None:
     assert len(deploys) == len(STEPS) + 1
     for measure in deploys:
         assert measure.ways.keys() == {OURS, THEIRS}
-    [alone] = replication.ways["the link alone"]
-    assert len(replication.ways) == 4
+    [alone] = replication.ways["the bits alone"]
+    assert len(replication.ways) == 5
     for way, [seconds] in replication.ways.items():
-        assert way == "the link alone" or seconds > alone
+        assert way == "the bits alone" or seconds > alone
 
 
 @pytest.mark.parametrize(
