@@ -59,7 +59,7 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## every way beside its peers; NAME=push for one benchmark, ARGUMENTS="--rounds 2" for its own
+bench: install ## every way beside its peers (bench/README.md); NAME=push for one, ARGUMENTS="--rounds 2" for its own
 	$(as_root) $(bin)/python -m bench $(NAME) $(ARGUMENTS)
 
 clean: ## everything that was made in here

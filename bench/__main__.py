@@ -8,10 +8,13 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import chart, deploy, memory, replication, unpack, wan
+from bench import chart, deploy, memory, pull, push, replication, restart, unpack, wan
 from bench.report import Report
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
+    "push": push.main,
+    "pull": pull.main,
+    "restart": restart.main,
     "memory": memory.main,
     "replication": replication.main,
     "deploy": deploy.main,

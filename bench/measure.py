@@ -21,6 +21,8 @@ CLIENT = "client"
 
 _MB = 10**6
 _LOOK = 0.05
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_COMMAND = Path("/proc/self/cmdline").read_bytes()
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,13 @@ def _forget_peak(pid: int) -> None:
 
 
 class _ClientMemory:
-    """Looks at the memory of the programs that are started meanwhile: what they leave behind is our peak, not theirs.
+    """Looks again and again at the memory of the programs that are started meanwhile.
 
-    Linux counts what a process had before it became another program, as their parent is large and they begin as it.
+    What the kernel keeps of their peaks is of no use: it counts what they had as a copy of this program.
     """
 
     def __init__(self) -> None:
-        self._servers = set(psutil.Process().children())
+        self._servers = _children()
         self._peak = 0
         self._over = Event()
         self._watch = Thread(target=self._look, daemon=True)
@@ -105,12 +107,24 @@ class _ClientMemory:
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK):
-            self._peak = max(self._peak, sum(map(_memory, set(psutil.Process().children()) - self._servers)))
+            self._peak = max(self._peak, sum(map(_memory, _children() - self._servers)))
 
 
-def _memory(process: psutil.Process) -> int:
-    with suppress(psutil.NoSuchProcess):
-        return int(process.memory_info().rss)
+def _children() -> set[int]:
+    """The process ids of our children; psutil would look at all processes, which costs more than it may here."""
+    children: set[int] = set()
+    for listing in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            children.update(map(int, listing.read_text().split()))
+    return children
+
+
+def _memory(pid: int) -> int:
+    """Resident memory in bytes; none of a child that is still a copy of this program."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        process = Path(f"/proc/{pid}")
+        if (process / "cmdline").read_bytes() != _COMMAND:
+            return int((process / "statm").read_text().split()[1]) * _PAGE
     return 0
 
 
