@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from bench import deploy, unpack
 from bench.deploying import OURS, STEPS, THEIRS, WAYS, Builder, Way, builder_of
 from bench.image import FIRST, SECOND, make_image, make_releases
 from tests.rig.images import Compression, Layout, Noise, Text, build_image, busybox
@@ -57,24 +56,6 @@ def test_a_container_that_does_something_else(directory: Path, way: Way) -> None
     layout = build_image(directory / "layout", [busybox("another\n")])
     with builder_of([layout], directory / "builder") as builder, pytest.raises(RuntimeError, match="another"):
         way.deploy(builder, FIRST)
-
-
-@pytest.mark.slow
-def test_the_program() -> None:
-    """Every step is measured in both ways."""
-    report = deploy.main(["--megabytes", "2", "--compressions", "zstd", "--rounds", "1"])
-    assert [measure.name for measure in report.measures] == [f"2 MB, zstd, {step}" for step in STEPS]
-    for measure in report.measures:
-        assert {way: len(figures) for way, figures in measure.ways.items()} == {OURS: 1, THEIRS: 1}
-
-
-@pytest.mark.slow
-def test_the_program_that_unpacks() -> None:
-    """An image is unpacked in every form; that of gzip by containerd itself in any case."""
-    report = unpack.main(["--shapes", "files", "--megabytes", "2", "--rounds", "1"])
-    [measure] = report.measures
-    assert {"gzip, containerd itself", "zstd", "plain tar"} <= measure.ways.keys()
-    assert all(seconds > 0 for [seconds] in measure.ways.values())
 
 
 def test_what_the_image_is_made_of(directory: Path) -> None:

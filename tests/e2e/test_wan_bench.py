@@ -7,6 +7,7 @@ from bench.deploying import OURS, STEPS, THEIRS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_program() -> None:
     """Deploys and a replication cross the link, which none of them can do faster than it is."""
     sizes = ["--shapes", "weights", "--megabytes", "2", "--mebibytes", "4", "--layers", "2"]
