@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench import machine
-from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
+from bench.deploying import OURS, THEIRS, builder_of, compare, measures
 from bench.image import make_releases
 from bench.measure import take_memory
 from bench.report import Faster, Measure, Report
@@ -25,17 +25,14 @@ _TARGET = Faster(3, THEIRS, OURS)
 _TARGET_SIZE = 500
 
 
-def measures(megabytes: int, compression: Compression, rounds: int) -> Iterator[Measure]:
+def deploys(megabytes: int, compression: Compression, rounds: int) -> Iterator[Measure]:
     """Deploy images of a size and a compression in both ways."""
     take_memory(_MEMORY * megabytes * _MB)
     with tempfile.TemporaryDirectory(prefix="mirror-") as scratch:
         layouts = make_releases(Path(scratch), megabytes * _MB, compression)
         with builder_of(layouts, Path(scratch, "builder")) as builder:
             taken = compare(builder, Registry, rounds)
-    for step in STEPS:
-        figures = {way: [steps[step].figure for steps in deploys] for way, deploys in taken.items()}
-        targets = [_TARGET] if (megabytes, step) == (_TARGET_SIZE, "cold") else []
-        yield Measure.timed(f"{megabytes} MB, {compression}, {step}", figures, OURS, targets)
+    return measures(f"{megabytes} MB, {compression}", taken, [_TARGET] if megabytes == _TARGET_SIZE else [])
 
 
 def main(arguments: Sequence[str]) -> Report:
@@ -49,6 +46,6 @@ def main(arguments: Sequence[str]) -> Report:
         measure
         for megabytes in asked.megabytes
         for compression in asked.compressions
-        for measure in measures(megabytes, compression, asked.rounds)
+        for measure in deploys(megabytes, compression, asked.rounds)
     ]
     return Report("deploy", "From the first byte of a push to a container's first line", machine.describe(), found)

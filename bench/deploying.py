@@ -21,6 +21,7 @@ from typing import Self
 
 from bench.image import FIRST, NAME, SECOND, Release
 from bench.measure import Figure, Usage, alternate
+from bench.report import Measure, Target
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import Layout
@@ -31,7 +32,9 @@ from tests.rig.wire import AdminWire
 OURS, THEIRS = "registry-mirror", "registry and pull"
 """The names of the ways in reports."""
 
-STEPS: Mapping[str, Release] = {"cold": FIRST, "one layer changed": SECOND, "nothing changed": SECOND}
+_COLD = "cold"
+
+STEPS: Mapping[str, Release] = {_COLD: FIRST, "one layer changed": SECOND, "nothing changed": SECOND}
 """What is deployed one after another, on servers that had nothing before the first."""
 
 _UPSTREAM = "registry.example.com"
@@ -48,6 +51,12 @@ class Deploy:
     figure: Figure
     push: float
     stored: float
+
+
+_PARTS: Mapping[str, Callable[[Deploy], float]] = {
+    "the push is done": lambda deploy: deploy.push,
+    "the registry has it": lambda deploy: deploy.stored,
+}
 
 
 @dataclass(frozen=True)
@@ -195,3 +204,13 @@ def _all_steps(kind: Callable[[Path, Registry], Way], builder: Builder, registry
         central = running.enter_context(registry(directory / "registry"))
         way = running.enter_context(kind(directory, central))
         return {step: way.deploy(builder, release) for step, release in STEPS.items()}
+
+
+def measures(name: str, taken: Mapping[str, Sequence[Steps]], of_cold: Sequence[Target] = ()) -> Iterator[Measure]:
+    """What was taken, step by step, and of the first one its parts; `of_cold` are the targets of that step."""
+    for step in STEPS:
+        figures = {way: [steps[step].figure for steps in rounds] for way, rounds in taken.items()}
+        yield Measure.timed(f"{name}, {step}", figures, OURS, of_cold if step == _COLD else ())
+    for what, part in _PARTS.items():
+        seconds = {way: [part(steps[_COLD]) for steps in rounds] for way, rounds in taken.items()}
+        yield Measure(f"{name}, {_COLD}, until {what}", "s", seconds, OURS)

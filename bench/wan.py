@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self, get_args
 
 from bench import machine
-from bench.deploying import OURS, STEPS, THEIRS, builder_of, compare
+from bench.deploying import OURS, THEIRS, builder_of, compare, measures
 from bench.image import Shape, make_releases
 from bench.measure import Figure, Usage, take_memory
 from bench.replication import Bench
@@ -76,13 +76,8 @@ def deploys(kind: Kind, shape: Shape, megabytes: int, rounds: int) -> Iterator[M
         link = running.enter_context(kind.laid())
         builder = running.enter_context(builder_of(images, scratch / "builder"))
         taken = compare(builder, partial(FarRegistry, link=link), rounds)
-    name = f"{kind}: {megabytes} MB of {shape}"
-    for step in STEPS:
-        figures = {way: [steps[step].figure for steps in deployed] for way, deployed in taken.items()}
-        targets = [_DEPLOY] if (kind, megabytes, step) == (_TARGET_LINK, _TARGET_SIZE, "cold") else []
-        yield Measure.timed(f"{name}, {step}", figures, OURS, targets)
-    stored = {way: [steps["cold"].stored for steps in deployed] for way, deployed in taken.items()}
-    yield Measure(f"{name}, cold, until the registry has it", "s", stored, OURS)
+    targets = [_DEPLOY] if (kind, megabytes) == (_TARGET_LINK, _TARGET_SIZE) else []
+    return measures(f"{kind}: {megabytes} MB of {shape}", taken, targets)
 
 
 def replication(kind: Kind, sizes: Sequence[int], rounds: int) -> Measure:

@@ -13,7 +13,7 @@ def test_the_program() -> None:
     sizes = ["--shapes", "weights", "--megabytes", "2", "--mebibytes", "4", "--layers", "2"]
     report = wan.main(["--links", "100", *sizes, "--rounds", "1"])
     *deploys, replication = report.measures
-    assert len(deploys) == len(STEPS) + 1
+    assert len(deploys) == len(STEPS) + 2
     for measure in deploys:
         assert measure.ways.keys() == {OURS, THEIRS}
     [alone] = replication.ways["the bits alone"]
