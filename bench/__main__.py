@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import chart, deploy, growth, load, memory, pull, push, replication, restart
+from bench import chart, deploy, growth, load, memory, pull, push, replication, restart, unpack, wan
 from bench.report import Report
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
@@ -20,6 +20,8 @@ _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
     "deploy": deploy.main,
     "load": load.main,
     "growth": growth.main,
+    "unpack": unpack.main,
+    "wan": wan.main,
 }
 _RESULTS = Path("bench/results")
 _FIGURES = Path("docs/figures")

@@ -1,4 +1,4 @@
-"""How fast images get from the daemon to their upstream, beside `skopeo copy` of the same image to the same registry.
+"""How fast images get from the daemon to their upstream, beside `skopeo copy` and `ctr images push`.
 
 The images are of several layers, and of one. An image is here as a whole before the clock starts, and the upstream
 hangs until then, so that neither the push nor a retry is measured.
@@ -31,10 +31,12 @@ from tests.rig.sse import listening
 
 _UPSTREAM = "registry.example.com"
 _MIB = 1 << 20
-_OURS = "registry-mirror"
+OURS = "registry-mirror"
 _SMALL = [1 << 10, 20 << 10, 400 << 10]
 # An image for another machine is not unpacked: that would be measured, too.
 _ELSEWHERE = Platform(architecture="s390x")
+_PLATFORM = "linux/s390x"
+_PATIENCE = 3600.0
 # The upstream hangs for as long as a push takes.
 _PATIENT: dict[str, object] = {"stall": 600.0}
 
@@ -48,12 +50,16 @@ class HeadStart:
 
 
 class Bench:
-    """A daemon, its containerd and its upstream in `directory`; with `eager` blobs are sent before their manifest."""
+    """A daemon, its containerd, its upstream and another client in `directory`.
 
-    def __init__(self, directory: Path, *, eager: bool) -> None:
+    With `eager` blobs are sent before their manifest. An `upstream` of the caller's is started here, too.
+    """
+
+    def __init__(self, directory: Path, *, eager: bool, upstream: Registry | None = None) -> None:
         self._directory = directory
         self._containerd = Containerd(directory / "containerd")
-        self.upstream = Registry(directory / "upstream")
+        self._client = Containerd(directory / "client")
+        self.upstream = upstream or Registry(directory / "upstream")
         self.daemon = Daemon(
             directory / "daemon",
             self._containerd.address,
@@ -65,7 +71,7 @@ class Bench:
     def __enter__(self) -> Self:
         """Start them."""
         with ExitStack() as running:
-            for part in (self._containerd, self.upstream, self.daemon):
+            for part in (self._containerd, self._client, self.upstream, self.daemon):
                 running.enter_context(part)
             self._running = running.pop_all()
         return self
@@ -113,11 +119,20 @@ class Bench:
             skopeo_push(layout, f"{self.upstream.host}/{name}:v1")
         return usage.figure
 
+    def push(self, layout: Layout, name: str) -> Figure:
+        """Push an image to the upstream from a containerd that has it."""
+        self._client.import_layout(layout.directory, f"{self.upstream.host}/{name}")
+        os.sync()
+        with Usage({"containerd": self._client}) as usage:
+            image = f"{self.upstream.host}/{name}:v1"
+            self._client.ctr("images", "push", "--plain-http", "--platform", _PLATFORM, image, seconds=_PATIENCE)
+        return usage.figure
+
     def head_start(self, layout: Layout, name: str) -> HeadStart:
         """Push an image, see how much of it is upstream already, and wait for the rest."""
         skopeo_push(layout, f"{self.daemon.host}/{name}:v1")
         self.upstream.pause()
-        share = self._stored() / sum(blob.size for blob in layout.children)
+        share = self._stored() / sum(blob.size for blob in (layout.top, *layout.children))
         return HeadStart(share, self._replicated(name))
 
     def _stored(self) -> int:
@@ -128,9 +143,17 @@ class Bench:
 def measure(sizes: Sequence[int], rounds: int, directory: Path) -> Mapping[str, Sequence[Figure]]:
     """Bring images with layers of these sizes upstream both ways, in alternating order."""
     with Bench(directory, eager=False) as bench:
-        ways = {_OURS: bench.replicate, "skopeo copy": bench.copy}
-        images = count()
-        return alternate({name: partial(_bring, bench, way, sizes, images) for name, way in ways.items()}, rounds)
+        return compare(bench, sizes, rounds)
+
+
+def compare(
+    bench: Bench, sizes: Sequence[int], rounds: int, others: Mapping[str, Callable[[], Figure]] | None = None
+) -> Mapping[str, Sequence[Figure]]:
+    """The same on servers that run; the `others` take their turns, too."""
+    ways = {OURS: bench.replicate, "skopeo copy": bench.copy, "ctr images push": bench.push}
+    images = count()
+    bringing = {name: partial(_bring, bench, way, sizes, images) for name, way in ways.items()}
+    return alternate({**bringing, **(others or {})}, rounds)
 
 
 def _bring(bench: Bench, way: Callable[[Layout, str], Figure], sizes: Sequence[int], images: Iterator[int]) -> Figure:
@@ -161,7 +184,7 @@ def main(arguments: Sequence[str]) -> Report:
     for what, sizes in shapes.items():
         with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
             figures = measure(sizes, asked.rounds, Path(directory))
-        measures.append(Measure.timed(f"{asked.mebibytes} MiB in {what}", figures, _OURS))
+        measures.append(Measure.timed(f"{asked.mebibytes} MiB in {what}", figures, OURS))
         with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
             ahead = measure_head_start(sizes, Path(directory))
         notes.append(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import clients, memory, pull, push, replication, restart
+from bench import clients, deploy, memory, pull, push, replication, restart, unpack
 from bench.blobs import Blob, make_blobs, manifest_of, write_config
 from bench.chart import draw
 from bench.connection import Connection
@@ -27,6 +27,8 @@ SIZE = 3 << 20
         (restart.main, ["--images", "2"]),
         (memory.main, ["--mebibytes", "1"]),
         (replication.main, ["--mebibytes", "1"]),
+        (deploy.main, ["--megabytes", "1"]),
+        (unpack.main, ["--megabytes", "1"]),
     ],
 )
 def test_a_small_run(program: Callable[[Sequence[str]], Report], arguments: list[str]) -> None:
