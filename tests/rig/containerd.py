@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import psutil
 
@@ -54,8 +55,11 @@ class Containerd(Process):
             "disabled_plugins": ["io.containerd.grpc.v1.cri"],
             "grpc": {"address": self.address},
             "debug": {"level": "warn"},
-            "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
+            "plugins": self._plugins(),
         }
+
+    def _plugins(self) -> dict[str, object]:
+        return {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}}
 
     def command(self) -> list[str]:
         """Start it on its own configuration."""
@@ -138,11 +142,22 @@ class Containerd(Process):
 
     def _blob(self, digest: str) -> Path:
         algorithm, _, encoded = digest.partition(":")
-        return self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded
+        return self.store / "blobs" / algorithm / encoded
+
+    @property
+    def store(self) -> Path:
+        """Where the content plugin keeps everything."""
+        return self.directory / "root/io.containerd.content.v1.content"
+
+    @property
+    def spool(self) -> Path:
+        """Where a daemon keeps unfinished uploads that it imports directly."""
+        return self.directory / "root/registry-mirror" / self.namespace
 
     def ingests(self) -> set[str]:
-        """The refs of the writes that are not finished."""
-        return set(_column(self.ctr("content", "active"), 0))
+        """The refs of the writes that are not finished, in containerd and in the spool beside it."""
+        spooled = self.spool.iterdir() if self.spool.exists() else []
+        return {*_column(self.ctr("content", "active"), 0), *(unquote(file.name) for file in spooled)}
 
     def leases(self) -> set[str]:
         """The ids of the leases."""
