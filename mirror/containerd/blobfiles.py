@@ -5,7 +5,6 @@ there and is in no namespace's metadata goes with the next garbage collection.
 """
 
 import os
-import secrets
 from pathlib import Path
 
 from mirror.oci.names import Digest
@@ -34,7 +33,7 @@ class BlobFiles:
         the right ones. It is not believed, because nobody but containerd's metadata knows where it comes from.
         """
         file.chmod(_READ_ONLY)
-        blob = self._directory / digest.partition(":")[2]
+        blob = self._file(digest)
         try:
             file.rename(blob)
         except FileNotFoundError:
@@ -42,16 +41,12 @@ class BlobFiles:
             file.rename(blob)
         _sync_directory(self._directory)
 
-    def prove(self, directory: Path) -> None:
-        """Link a file from a directory into the store and take it away again. Raises OSError when that cannot be."""
-        name = secrets.token_hex(32)
-        file = directory / name
-        file.touch()
-        try:
-            self.link(file, Digest(f"sha256:{name}"))
-            (self._directory / name).unlink(missing_ok=True)
-        finally:
-            file.unlink()
+    def remove(self, digest: Digest) -> None:
+        """Take away a file that did not become a blob."""
+        self._file(digest).unlink(missing_ok=True)
+
+    def _file(self, digest: Digest) -> Path:
+        return self._directory / digest.partition(":")[2]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -6,7 +6,8 @@ sends. Here it is sent for bytes that we have hashed ourselves, and only when th
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc.aio
@@ -22,14 +23,19 @@ from mirror.containerd.spoolfile import SpoolFile
 from mirror.containerd.threads import is_full
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Clock
-from mirror.oci.names import Digest
+from mirror.oci.names import Digest, digest_of
 from mirror.pb import content_pb2 as pb
 from mirror.pb.content_pb2_grpc import ContentStub
 
 _ROUNDS = 10
+_PROOF = 32
 
 Place = Callable[[], Awaitable[None]]
 """Puts the file of an upload among the blobs, as often as it is called."""
+
+
+class NoWayError(Exception):
+    """The direct way does not lead into this store; the text says why."""
 
 
 class DirectImporter:
@@ -58,22 +64,55 @@ class DirectImporter:
         self._stub = ContentStub(channel.grpc)
 
     async def prove(self, *, is_wanted: bool) -> None:
-        """Try whether files can be linked into the store from here; if that is not wanted, only where some wait for it.
+        """Take some bytes this way; if it is not wanted, only where uploads wait for it.
+
+        A full disk says nothing, as it will not stay so.
 
         Raises:
-            StoreUnavailableError: they cannot; a full disk is no reason, as it will not stay so.
+            NoWayError: they did not arrive, nor would others.
+            StoreUnavailableError: containerd is away.
         """
-        await self.spool.threads.run(lambda: self._prove(is_wanted=is_wanted))
-
-    def _prove(self, *, is_wanted: bool) -> None:
+        data = secrets.token_bytes(_PROOF)
         try:
-            (self.content if is_wanted else self.spool.directory).stat()
+            await self.spool.threads.run(lambda: self._prepare(is_wanted=is_wanted))
+            await self._try(data, digest_of(data))
+        except StoreUnavailableError as error:
+            if not error.full:
+                raise
+
+    def _prepare(self, *, is_wanted: bool) -> None:
+        """See that the directories are there; that of the content may come with the first blob."""
+        with self._hindrances():
+            (self.content.parent if is_wanted else self.spool.directory).stat()
             self.spool.prepare()
-            self.blobs.prove(self.spool.directory)
+
+    async def _try(self, data: bytes, digest: Digest) -> None:
+        for _ in range(_ROUNDS):
+            await self.spool.threads.run(lambda: self._place(data, digest))
+            if await self._register(digest, len(data), ""):
+                request = pb.DeleteContentRequest(digest=digest)
+                await self._channel.attempt(self._stub.Delete, request, unless=StatusCode.NOT_FOUND)
+                return
+        await self.spool.threads.run(lambda: self.blobs.remove(digest))
+        raise NoWayError(f"containerd does not see what is linked into {self.content}")
+
+    def _place(self, data: bytes, digest: Digest) -> None:
+        file = self.spool.directory / "proof"
+        with self._hindrances():
+            file.unlink(missing_ok=True)  # it may be read-only
+            file.write_bytes(data)
+            self.blobs.link(file, digest)
+            file.unlink()
+
+    @contextmanager
+    def _hindrances(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            if not is_full(error):
-                reason = f"no file of {self.spool.directory} can be linked into {self.content}: {error.strerror}"
-                raise StoreUnavailableError(reason) from error
+            if is_full(error):
+                raise
+            reason = f"no file of {self.spool.directory} can be linked into {self.content}: {error.strerror}"
+            raise NoWayError(reason) from error
 
     def holds(self, ref: str) -> bool:
         """Whether an upload was begun here and has not ended."""

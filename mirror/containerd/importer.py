@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import structlog
 
 from mirror.containerd.channel import Channel, store_errors
-from mirror.containerd.direct import DirectImporter
+from mirror.containerd.direct import DirectImporter, NoWayError
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.spool import Spool
 from mirror.containerd.stream import StreamImporter
@@ -61,7 +61,11 @@ class Importers:
         """Why no upload is taken; None when they are."""
 
     async def choose(self, facts: StoreFacts) -> None:
-        """Choose the way of new uploads: what is set, as far as this containerd and its filesystem allow it."""
+        """Choose the way of new uploads: what is set, as far as this containerd and its filesystem allow it.
+
+        Raises:
+            StoreUnavailableError: containerd went away meanwhile.
+        """
         self._direct, why = await self._tried(facts)
         is_refused = self._way == "direct" and self._direct is None
         self.reason = f"the direct import is set, and not possible: {why}" if is_refused else None
@@ -73,14 +77,14 @@ class Importers:
         """The direct way, if there is one, and why or why not."""
         try:
             return await self._proven(facts), f"files can be linked into {facts.content}"
-        except StoreUnavailableError as error:
+        except NoWayError as error:
             return None, str(error)
 
     async def _proven(self, facts: StoreFacts) -> DirectImporter:
         if facts.content is None:
-            raise StoreUnavailableError("containerd does not tell where it keeps content")
+            raise NoWayError("containerd does not tell where it keeps content")
         if facts.policy != _SHARED:
-            raise StoreUnavailableError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
+            raise NoWayError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
         direct = self._direct
         if direct is None or direct.content != facts.content:
             spool = Spool.beside(facts.content, self._channel.namespace, self._threads)

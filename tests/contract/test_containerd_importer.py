@@ -120,11 +120,33 @@ async def test_namespaces_that_share_nothing(isolated: Containerd) -> None:
     await channel.close()
 
 
-async def test_a_store_that_cannot_be_seen(containerd: Containerd, channel: Channel, facts: StoreFacts) -> None:
-    """It may be in another mount namespace, or not be told of at all."""
-    elsewhere = replace(facts, content=Path("/nowhere/io.containerd.content.v1.content"))
-    await _only_the_stream(containerd, channel, elsewhere, "No such file")
+async def test_a_store_that_cannot_be_seen(
+    containerd: Containerd, channel: Channel, facts: StoreFacts, directory: Path
+) -> None:
+    """It may be in another mount namespace, where its path leads nowhere or to another place; or not be told of."""
+    nowhere = replace(facts, content=Path("/nowhere/io.containerd.content.v1.content"))
+    await _only_the_stream(containerd, channel, nowhere, "No such file")
+    other = replace(facts, content=directory / "io.containerd.content.v1.content")
+    await _only_the_stream(containerd, channel, other, "does not see")
+    assert not _files(directory)
     await _only_the_stream(containerd, channel, replace(facts, content=None), "does not tell")
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+async def test_a_containerd_that_goes_away(
+    containerd: Containerd, channel: Channel, facts: StoreFacts, lease: str
+) -> None:
+    """That says nothing of the way either: nothing is chosen before it is back."""
+    made = importers(channel, "auto")
+    channel.suspend("it hangs")
+    with pytest.raises(StoreUnavailableError, match="it hangs"):
+        await made.choose(facts)
+    channel.resume()
+    await made.choose(facts)
+    assert await goes(containerd, made, lease) == "direct"
 
 
 async def test_a_spool_on_another_filesystem(containerd: Containerd, channel: Channel, facts: StoreFacts) -> None:
