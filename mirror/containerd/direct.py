@@ -28,6 +28,7 @@ from mirror.pb import content_pb2 as pb
 from mirror.pb.content_pb2_grpc import ContentStub
 
 _ROUNDS = 10
+_PROOFS = 3  # a collection may come in between here, too
 _PROOF = 32
 
 Place = Callable[[], Awaitable[None]]
@@ -87,7 +88,7 @@ class DirectImporter:
             self.spool.prepare()
 
     async def _try(self, data: bytes, digest: Digest) -> None:
-        for _ in range(_ROUNDS):
+        for _ in range(_PROOFS):
             await self.spool.threads.run(lambda: self._place(data, digest))
             if await self._register(digest, len(data), ""):
                 request = pb.DeleteContentRequest(digest=digest)

@@ -144,6 +144,17 @@ async def test_two_pushes_of_one_digest(
         assert ("content", digest) in await held(channel, holder)
 
 
+async def test_what_others_brought_in_the_very_moment(
+    channel: Channel, content: ContentStore, importer: DirectImporter, leases: Leases, lease: str
+) -> None:
+    """It may be said to exist, and not be leased: then we do, and look whether it is still there."""
+    await leases.create(f"{lease}/other")
+    digest = await store(content, fresh()[0], f"{lease}/other")
+    assert await importer._hold(digest, lease)
+    assert ("content", digest) in await held(channel, lease)
+    assert not await importer._hold(fresh()[1], lease)
+
+
 async def test_a_commit_that_nobody_answers(
     channel: Channel, containerd: Containerd, content: ContentStore, importer: DirectImporter, lease: str
 ) -> None:

@@ -184,6 +184,22 @@ async def test_an_upload_goes_on_where_it_was_begun(
     assert await second.refs(ref) == []
 
 
+async def test_a_containerd_that_is_set_otherwise_for_a_while(
+    containerd: Containerd, channel: Channel, facts: StoreFacts, lease: str
+) -> None:
+    """What is begun then, on the stream, goes on there when the direct way is open again."""
+    made, _ = await chosen(channel, "auto", facts)
+    assert await goes(containerd, made, lease) == "direct"
+    await made.choose(replace(facts, policy="isolated"))
+    ingest = await made.open(ref := fresh_ref(), lease)
+    await ingest.write(bytes(1000))
+    await ingest.flush()
+    await ingest.close()
+    await made.choose(facts)
+    assert await made.offset(ref) == 1000
+    assert await goes(containerd, made, lease) == "direct"
+
+
 @pytest.mark.parametrize(("before", "after"), [("stream", "auto"), ("auto", "stream")])
 async def test_an_upload_is_dropped_where_it_was_begun(
     channel: Channel, facts: StoreFacts, lease: str, before: Way, after: Way
