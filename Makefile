@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-all clients soak check bench clean
+.PHONY: help install demo run test test-all test-stream clients soak check bench clean
 .PHONY: matrix matrix-bookworm matrix-trixie matrix-testing
 
 CONFIG ?=
@@ -32,6 +32,9 @@ test: install ## the suite, without its slow tests
 
 test-all: install ## the whole suite
 	$(as_root) $(bin)/pytest
+
+test-stream: install ## what depends on the way of blobs into containerd, on the other one
+	$(as_root) env IMPORT=stream SOAK_MINUTES=1 $(bin)/pytest tests/e2e tests/faults tests/soak
 
 clients: install ## the tests of real clients, on the newer versions in Debian testing
 	@.ci/install debootstrap

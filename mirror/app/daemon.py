@@ -60,7 +60,7 @@ class Daemon:
         self.operator = _operator(rooms, wiring)
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
-        self.readiness = Readiness([lambda: self.presence.reason, gate.reason, lambda: self.space.evictor.reason])
+        self.readiness = self._readiness(rooms, gate)
         self.reconciler = make_reconciler(
             rooms,
             self.registries.names,
@@ -70,6 +70,16 @@ class Daemon:
             changed=changed,
         )
         self.tasks = self._tasks(settings, rooms, wiring, board)
+
+    def _readiness(self, rooms: Rooms, gate: Gate) -> Readiness:
+        return Readiness(
+            [
+                lambda: self.presence.reason,
+                lambda: rooms.importers.reason,
+                gate.reason,
+                lambda: self.space.evictor.reason,
+            ]
+        )
 
     def _tasks(
         self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board
@@ -174,9 +184,10 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
-    def found(facts: StoreFacts) -> None:
+    async def found(facts: StoreFacts) -> None:
         space.capacity.learn(facts)
         rooms.files.learn(facts)
+        await rooms.importers.choose(facts)
 
     async def back() -> None:
         """What failed for want of containerd is tried again at once."""

@@ -1,22 +1,22 @@
 """The content store: blobs by digest, and the ingests that become blobs."""
 
-import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC
 from io import FileIO
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel, begins_with, store_errors
+from mirror.containerd.channel import Channel, store_errors
 from mirror.containerd.files import ContentFiles
-from mirror.containerd.ingest import BlobIngest, Patience, WriteStream
-from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
-from mirror.core.ports import Blob, Clock
+from mirror.containerd.importer import Importer
+from mirror.containerd.ingest import Patience, WriteStream
+from mirror.core.errors import ContentMissingError, DigestMismatchError
+from mirror.core.ports import Blob, Ingest
 from mirror.oci.names import Digest, digest_of
 from mirror.pb import content_pb2 as pb
 from mirror.pb.content_pb2_grpc import ContentStub
@@ -24,26 +24,24 @@ from mirror.pb.content_pb2_grpc import ContentStub
 _GC_REFERENCE = "containerd.io/gc.ref.content."
 _ReadCall: TypeAlias = "grpc.aio.UnaryStreamCall[pb.ReadContentRequest, pb.ReadContentResponse]"
 
-_T = TypeVar("_T")
-
-# A write is refused with the first, an abort with the second: it removes a directory that the stream still writes to.
-_BUSY = re.compile(r"\blocked for\b|directory not empty")
-_LOCK_PATIENCE = 5.0
-_LOCK_POLL = 0.2
-
 
 class ContentStore:
-    """Implements `mirror.core.ports.Content`; the clock paces the wait for a ref that is still locked.
+    """Implements `mirror.core.ports.Content`; blobs come by way of an importer.
 
     What `files` cannot read is read over gRPC, and everything without them.
     """
 
     def __init__(
-        self, channel: Channel, clock: Clock, patience: Patience | None = None, *, files: ContentFiles | None = None
+        self,
+        channel: Channel,
+        importer: Importer,
+        patience: Patience | None = None,
+        *,
+        files: ContentFiles | None = None,
     ) -> None:
         self._channel = channel
+        self._importer = importer
         self._files = files or ContentFiles()
-        self._clock = clock
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
 
@@ -108,43 +106,21 @@ class ContentStore:
             raise ContentMissingError(digest) from error
         return answer.data if isinstance(answer, pb.ReadContentResponse) else b""
 
-    async def ingest(self, ref: str, lease: str) -> BlobIngest:
-        """See `Content.ingest`; a ref that another stream is writing to is waited for, for some seconds."""
-        return await self._when_free(lambda: self._open(ref, lease))
-
-    async def _open(self, ref: str, lease: str) -> BlobIngest:
-        stream = WriteStream(self._channel, lease)
-        await stream.send(pb.WriteContentRequest(action=pb.STAT, ref=ref), self._patience.message)
-        state = await stream.answer(self._patience.whole)
-        return BlobIngest(stream, state, self._patience)
+    async def ingest(self, ref: str, lease: str) -> Ingest:
+        """See `Content.ingest`."""
+        return await self._importer.open(ref, lease)
 
     async def ingested(self, ref: str) -> int | None:
         """See `Content.ingested`."""
-        request = pb.StatusRequest(ref=ref)
-        answer = await self._channel.attempt(self._stub.Status, request, unless=StatusCode.NOT_FOUND)
-        return None if answer is None else answer.status.offset
+        return await self._importer.offset(ref)
 
     async def ingests(self, prefix: str) -> Sequence[str]:
         """See `Content.ingests`."""
-        request = pb.ListStatusesRequest(filters=[begins_with("ref", prefix)])
-        answer = await self._channel.call(self._stub.ListStatuses, request)
-        return [status.ref for status in answer.statuses]
+        return await self._importer.refs(prefix)
 
     async def abort(self, ref: str) -> None:
         """See `Content.abort`."""
-        request = pb.AbortRequest(ref=ref)
-        await self._when_free(lambda: self._channel.attempt(self._stub.Abort, request, unless=StatusCode.NOT_FOUND))
-
-    async def _when_free(self, step: Callable[[], Awaitable[_T]]) -> _T:
-        """Repeat a step on an ingest until the stream that had it has let go, which may be a moment after its end."""
-        give_up = self._clock.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                return await step()
-            except StoreUnavailableError as error:
-                if not _BUSY.search(str(error)) or self._clock.monotonic() >= give_up:
-                    raise
-            await self._clock.sleep(_LOCK_POLL)
+        await self._importer.abort(ref)
 
     async def put(self, data: bytes, digest: Digest, lease: str, edges: Mapping[str, Digest]) -> None:
         """See `Content.put`."""

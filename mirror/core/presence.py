@@ -23,7 +23,7 @@ class Presence:
         introspection: Introspection,
         clock: Clock,
         *,
-        found: Callable[[StoreFacts], None],
+        found: Callable[[StoreFacts], Awaitable[None]],
         lost: Callable[[str], None],
         back: Callable[[], Awaitable[None]],
     ) -> None:
@@ -55,10 +55,10 @@ class Presence:
         if self.facts and self.facts.content != facts.content:
             _log.error("containerd.moved", content=str(facts.content), before=str(self.facts.content))
         self.facts = facts
-        self._found(facts)
         if self.reason is not None:
             self.reason = None
             await self._back()
+        await self._found(facts)
 
     def _lose(self, reason: str) -> None:
         if reason != self.reason:

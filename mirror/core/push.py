@@ -130,6 +130,7 @@ class BlobPush:
         """
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk)
+            await ingest.flush()
         await self._uploads.touch(upload_id, self._clock.now())
         return ingest.offset
 
@@ -258,7 +259,6 @@ class BlobPush:
             async for data in chunk.body:
                 allowance.take(len(data))
                 await ingest.write(data)
-            await ingest.flush()
         try:
             check_length(chunk, ingest.offset - before)
         except RegistryError:

@@ -15,6 +15,7 @@ import pytest
 from mirror.containerd.channel import Channel
 from mirror.containerd.content import ContentStore
 from mirror.containerd.files import PIECE, ContentFiles
+from mirror.containerd.stream import StreamImporter
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Leases
 from mirror.oci.names import Digest
@@ -31,19 +32,19 @@ Over = Callable[[Path | None], ContentStore]
 @pytest.fixture
 def over(channel: Channel) -> Over:
     """A content store whose files are in some directory, or nobody knows where."""
-    return lambda root: ContentStore(channel, SystemClock(), files=ContentFiles(root))
+    return lambda root: ContentStore(channel, StreamImporter(channel, SystemClock()), files=ContentFiles(root))
 
 
 @pytest.fixture
 def files(over: Over, containerd: Containerd) -> ContentStore:
     """One that reads from its files."""
-    return over(containerd.content_root)
+    return over(containerd.store)
 
 
 def opened(containerd: Containerd) -> list[str]:
     """The files of the store that we have open."""
     files = psutil.Process().open_files()
-    return [file.path for file in files if Path(file.path).is_relative_to(containerd.content_root)]
+    return [file.path for file in files if Path(file.path).is_relative_to(containerd.store)]
 
 
 async def read(content: Content, digest: Digest, offset: int = 0, length: int = 0, *, size: int | None = None) -> bytes:
@@ -93,7 +94,7 @@ async def test_the_same_by_either_way(
     over: Over, containerd: Containerd, directory: Path, lease: str, root: str
 ) -> None:
     """Any part, whether its size is known or not: from the files, and where they are not where containerd says."""
-    content = over({"store": containerd.content_root, "elsewhere": directory, "unknown": None}[root])
+    content = over({"store": containerd.store, "elsewhere": directory, "unknown": None}[root])
     data, digest = fresh(SIZE)
     await store(content, data, lease)
     for offset, length in product([0, 5, 2 * PIECE, SIZE - 1, SIZE], [0, 1, PIECE, PIECE + 1, 2 * SIZE]):

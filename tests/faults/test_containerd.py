@@ -12,7 +12,7 @@ from tests.rig.disk import Disk
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of
 
-BLOB = bytes(range(256)) * 4000
+BLOB = bytes(range(256)) * 8000
 
 
 def filling(disk: Disk, containerd: Containerd) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ class Blind(Daemon):
 
     def __init__(self, directory: Path, containerd: Containerd, upstream: str) -> None:
         super().__init__(directory, containerd.address, {UPSTREAM: upstream})
-        self._hidden = str(containerd.content_root)
+        self._hidden = str(containerd.store)
 
     def command(self) -> list[str]:
         """Start it with mounts of its own."""
@@ -60,7 +60,7 @@ def address(digest: str) -> str:
 def served(daemon: Daemon, containerd: Containerd) -> list[str]:
     """The files of the store that a daemon has open."""
     files = psutil.Process(daemon.pid).open_files()
-    return [file.path for file in files if Path(file.path).is_relative_to(containerd.content_root)]
+    return [file.path for file in files if Path(file.path).is_relative_to(containerd.store)]
 
 
 @pytest.fixture(scope="module")

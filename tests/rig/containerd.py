@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import psutil
 
@@ -65,9 +66,12 @@ class Containerd(Process):
             "disabled_plugins": ["io.containerd.grpc.v1.cri"],
             "grpc": {"address": self.address},
             "debug": {"level": "warn"},
-            "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
+            "plugins": self._plugins(),
             "stream_processors": {"rig.halt": self._halt()},
         }
+
+    def _plugins(self) -> dict[str, object]:
+        return {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}}
 
     def _halt(self) -> dict[str, object]:
         plain = "application/vnd.oci.image.layer.v1.tar"
@@ -147,11 +151,6 @@ class Containerd(Process):
         self.ctr("leases", "create", "--id", lease)
         self.ctr("leases", "delete", "--sync", lease)
 
-    @property
-    def content_root(self) -> Path:
-        """The directory of the content store."""
-        return self.directory / "root/io.containerd.content.v1.content"
-
     def contents(self) -> set[str]:
         """The digests in the content store."""
         return set(self.ctr("content", "ls", "--quiet").split())
@@ -168,11 +167,22 @@ class Containerd(Process):
     def blob(self, digest: str) -> Path:
         """The file of a blob in the content store."""
         algorithm, _, encoded = digest.partition(":")
-        return self.content_root / "blobs" / algorithm / encoded
+        return self.store / "blobs" / algorithm / encoded
+
+    @property
+    def store(self) -> Path:
+        """Where the content plugin keeps everything."""
+        return self.directory / "root/io.containerd.content.v1.content"
+
+    @property
+    def spool(self) -> Path:
+        """Where a daemon keeps unfinished uploads that it imports directly."""
+        return self.directory / "root/registry-mirror" / self.namespace
 
     def ingests(self) -> set[str]:
-        """The refs of the writes that are not finished."""
-        return set(_column(self.ctr("content", "active"), 0))
+        """The refs of the writes that are not finished, in containerd and in the spool beside it."""
+        spooled = self.spool.iterdir() if self.spool.exists() else []
+        return {*_column(self.ctr("content", "active"), 0), *(unquote(file.name) for file in spooled)}
 
     def leases(self) -> set[str]:
         """The ids of the leases."""

@@ -13,12 +13,13 @@ from mirror.oci.names import Digest
 class StoreFacts:
     """What containerd says of itself: its version, and the directories of its content and of our snapshotter.
 
-    A directory that it does not tell is None.
+    `policy` is whether its namespaces share what they have of content. What it does not tell is None.
     """
 
     version: str
     content: Path | None
     snapshots: Path | None
+    policy: str | None = None
 
 
 class Introspection(Protocol):

@@ -26,10 +26,13 @@ class Rig:
         self.presence = Presence(
             Probe(channel, snapshotter),
             clock,
-            found=self.found.append,
+            found=self._find,
             lost=lambda _: self.told.append("lost"),
             back=self._back,
         )
+
+    async def _find(self, facts: StoreFacts) -> None:
+        self.found.append(facts)
 
     async def _back(self) -> None:
         self.told.append("back")
