@@ -5,9 +5,10 @@ knows without looking at the bytes, and a caller could claim a blob it never had
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc.aio
 from grpc import StatusCode
@@ -23,6 +24,8 @@ MESSAGE = 512 * 1024
 
 WINDOW = 8
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
+
+_Answer = TypeVar("_Answer")
 
 _PARTING = 2.0
 _ENDED = "containerd ended the write stream before its time"
@@ -46,7 +49,15 @@ class WriteStream:
         self._channel = channel
         self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
         self._answers = aiter(self._call)
+        self._ending: grpc.aio.AioRpcError | None = None
         self._closed = False
+        self._call.add_done_callback(lambda _: self._note_ending())
+
+    def _note_ending(self) -> None:
+        """Keep how the call ended: if a message of ours fails right after that, gRPC forgets what containerd said."""
+        nothing = grpc.aio.Metadata()
+        code, words = _at_once(self._call.code()), _at_once(self._call.details())
+        self._ending = self._ending or grpc.aio.AioRpcError(code, nothing, nothing, words)
 
     async def close(self) -> None:
         """End the call; safe to repeat.
@@ -68,8 +79,14 @@ class WriteStream:
             await self._drain()
 
     async def _drain(self) -> None:
-        async for _ in self._answers:
-            continue
+        """Read the answers that are left. Raises how the call ended, if it failed (`grpc.aio.AioRpcError`)."""
+        try:
+            async for _ in self._answers:
+                continue
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not StatusCode.INTERNAL:
+                raise
+            raise self._ending or error from error
 
     def _cancel(self) -> None:
         self._closed = True
@@ -186,3 +203,13 @@ class BlobIngest:
         answer = await self._stream.answer(self._patience.message)
         self._digest = answer.digest
         self._unanswered -= 1
+
+
+def _at_once(answer: Coroutine[None, None, _Answer]) -> _Answer:
+    """What a coroutine returns that has nothing to wait for, where nobody can wait."""
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        value: _Answer = done.value
+        return value
+    raise RuntimeError("it waits")
