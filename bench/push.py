@@ -37,7 +37,10 @@ _MEMORY = 3
 
 DIRECT, STREAM = "registry-mirror, direct", "registry-mirror, stream"
 CTR, REGISTRY, TODAY = "ctr content ingest", "docker-registry", "docker-registry, ctr content fetch"
-_SETTINGS: Mapping[str, Mapping[str, object]] = {STREAM: {}}
+_SETTINGS: Mapping[str, Mapping[str, object]] = {
+    DIRECT: {"import": "direct"},
+    STREAM: {"import": "stream"},
+}
 _OURS = next(iter(_SETTINGS))
 
 
