@@ -8,6 +8,7 @@ journal names and containerd lacks, is asked for once more, by name, before it c
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
+from mirror.core.errors import ContentMissingError
 from mirror.core.jobs import Job, Kind, State
 from mirror.core.ports import Clock, Content, Grant, Grants, Image, Images, Jobs, Leases, Snapshots, Uploads
 from mirror.core.publish import JOB_LEASES
@@ -135,11 +136,9 @@ class Surveyor:
 
     async def _read(self, digest: Digest, media_type: str) -> Manifest | None:
         """A manifest, None when it is gone or cannot be understood: that is for an attempt to say."""
-        if await self._stores.content.size(digest) is None:
-            return None
         try:
             return parse_manifest(await read_whole(self._stores.content, digest, MAX_MANIFEST), media_type)
-        except RegistryError:
+        except (ContentMissingError, RegistryError):
             return None
 
     async def _children(self, repository: Repository, manifest: Manifest) -> frozenset[Digest]:

@@ -227,6 +227,21 @@ class TestContent:
         await jobs.settle(task, PARKED)
         assert await ledger.repair() == [("gone content", job.image, False)]
 
+    async def test_that_goes_between_two_looks(self, way: Way, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A manifest that is collected when it was seen to be here, and is not read yet, is one that is gone."""
+        job = await acknowledged(way, ledger, await way.blob())
+        size = way.content.size
+
+        async def last_seen(digest: Digest) -> int | None:
+            found = await size(digest)
+            await way.content.delete(digest)
+            return found
+
+        monkeypatch.setattr(way.content, "size", last_seen)
+        await ledger.repair()
+        monkeypatch.undo()
+        assert await ledger.repair() == [("gone content", job.image, True)]
+
     async def test_every_attempt_but_the_first_has_its_time(
         self, way: Way, ledger: Ledger, jobs: Jobs, containerd: Containerd
     ) -> None:
