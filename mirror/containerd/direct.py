@@ -14,8 +14,8 @@ import grpc.aio
 from grpc import StatusCode
 
 from mirror.containerd.blobfiles import BlobFiles
-from mirror.containerd.channel import Channel
-from mirror.containerd.ingest import Patience, WriteStream
+from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.ingest import Patience
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.locks import when_free
 from mirror.containerd.spool import Spool
@@ -63,6 +63,12 @@ class DirectImporter:
         self._leases = leases
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
+        # The one request of a COMMIT, called as that: its only message says too that no more will come.
+        self._write = channel.grpc.unary_stream(
+            "/containerd.services.content.v1.Content/Write",
+            pb.WriteContentRequest.SerializeToString,
+            pb.WriteContentResponse.FromString,
+        )
 
     async def prove(self, *, is_wanted: bool) -> None:
         """Take some bytes this way; if it is not wanted, only where uploads wait for it.
@@ -149,19 +155,26 @@ class DirectImporter:
         ref = f"registry-mirror/direct/{secrets.token_hex(8)}"
         # The offset is that of content which is there; in an ingest that only begins it is out of range.
         request = pb.WriteContentRequest(action=pb.COMMIT, ref=ref, total=size, offset=size, expected=digest)
-        stream = WriteStream(self._channel, lease)
         try:
-            await stream.send(request, self._patience.message)
-            await stream.answer(self._patience.whole, StatusCode.ALREADY_EXISTS, StatusCode.OUT_OF_RANGE)
+            await self._commit(request, lease)
         except grpc.aio.AioRpcError as error:
             if error.code() is StatusCode.ALREADY_EXISTS:
                 return await self._hold(digest, lease)
             abort = pb.AbortRequest(ref=ref)
             await self._channel.attempt(self._stub.Abort, abort, unless=StatusCode.NOT_FOUND)
             return False
-        finally:
-            await stream.close()
         return True
+
+    async def _commit(self, request: pb.WriteContentRequest, lease: str) -> None:
+        """Raises how containerd refused it (`grpc.aio.AioRpcError`), if that says something about the content."""
+        call = self._write(request, metadata=self._channel.metadata(lease))
+        try:
+            with store_errors(StatusCode.ALREADY_EXISTS, StatusCode.OUT_OF_RANGE):
+                async with self._channel.patience(self._patience.whole):
+                    async for _ in call:
+                        continue
+        finally:
+            call.cancel()
 
     async def _hold(self, digest: Digest, lease: str) -> bool:
         """Lease what others brought, as containerd does unless they did so in this very moment. False: it is gone."""

@@ -6,11 +6,12 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Self, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, Self, TypeVar
 
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.checkup import Checkup
@@ -68,8 +69,23 @@ class Session:
         return self._connection.execute(self._statements[name], values).lastrowid or 0
 
 
+class _Change(Generic[_Result]):
+    """Something that waits for its transaction."""
+
+    def __init__(self, work: Callable[[Session], _Result]) -> None:
+        self._work = work
+        self.done = Future[_Result]()
+
+    def run(self, session: Session) -> Callable[[], None]:
+        """Do it; returns how to say so, once it is on disk."""
+        result = self._work(session)
+        return lambda: self.done.set_result(result)
+
+
 class Database:
-    """The journal file. Transactions run one after the other in their own thread; a return means it is on disk.
+    """The journal file. Changes run one after the other in their own thread; a return means it is on disk.
+
+    Those that wait while others are synced share one transaction, and so one sync.
 
     `schema` is the migrations that it must have had: by default all there are. All of the file is checked when it is
     opened; what takes longer than `patience` seconds of that goes on beside its use.
@@ -80,6 +96,7 @@ class Database:
         self._patience = patience
         self._schema = migrations() if schema is None else schema
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._waiting = SimpleQueue[_Change[Any]]()
         self._statements = _named(resources.files(__package__).joinpath("queries.sql").read_text())
         self._connection: sqlite3.Connection | None = None
         self._checkup: Checkup | None = None
@@ -112,11 +129,16 @@ class Database:
     async def transact(self, work: Callable[[Session], _Result]) -> _Result:
         """Run `work` in one transaction: all of it is on disk when this returns, or none of it ever is.
 
+        It is run again if something that shared its transaction failed, so it changes nothing but the journal.
+
         Raises:
             JournalUnavailableError: the disk is full, or fails, or what is on it is damaged.
         """
         self._opened()  # once it is closed, its thread takes nothing any more
-        return await self._call(lambda: self._transact(work))
+        change = _Change(work)
+        self._waiting.put(change)
+        self._thread.submit(self._commit_waiting)
+        return await asyncio.wrap_future(change.done)
 
     async def until_damaged(self) -> None:
         """Wait for as long as the file can be trusted. Raises JournalDamagedError."""
@@ -169,6 +191,26 @@ class Database:
     def _give_up(self, damage: JournalDamagedError) -> None:
         self._damage = damage
         self._loop.call_soon_threadsafe(self._damaged.set)
+
+    def _commit_waiting(self) -> None:
+        """Commit all that waits; what came with it finds nothing left to do."""
+        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        if changes := [change for change in waiting if change.done.set_running_or_notify_cancel()]:
+            self._commit(changes)
+
+    def _commit(self, changes: Sequence[_Change[Any]]) -> None:
+        """Commit changes together, or if one of them fails, each by itself."""
+        try:
+            done = self._transact(lambda session: [change.run(session) for change in changes])
+        except Exception as error:  # noqa: BLE001 - it is raised where the change was asked for
+            if len(changes) == 1:
+                changes[0].done.set_exception(error)
+                return
+            for change in changes:
+                self._commit([change])
+        else:
+            for tell in done:
+                tell()
 
     def _transact(self, work: Callable[[Session], _Result]) -> _Result:
         connection = self._opened()
