@@ -8,7 +8,8 @@ import ctypes
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from mirror.core.errors import DigestMismatchError, StoreUnavailableError
 from mirror.oci.names import Digest
 
 CHUNK = 1024 * 1024
-"""Bytes that are written and hashed at once, while as many again arrive."""
+"""Bytes that are written and hashed at once."""
 
+_AHEAD = 2  # chunks that may wait for that while the next one is collected
 _MOST_PIECES = 512  # half of what one call of the kernel takes (IOV_MAX)
 _WRITE_BACK_EVERY = 8 * CHUNK
 _WRITE_BACK = 2  # SYNC_FILE_RANGE_WRITE, sync_file_range(2)
@@ -30,8 +32,8 @@ _libc = ctypes.CDLL(None)
 class SpoolFile:
     """An upload that is being written.
 
-    While one chunk is written and hashed, each in a thread, the next one is collected. The first one makes the file:
-    what is no longer than that needs none before its digest is known.
+    While one chunk is written and hashed in a thread, the next ones are collected. The first one makes the file: what
+    is no longer than that needs none before its digest is known.
     """
 
     def __init__(self, path: Path, threads: Threads) -> None:
@@ -43,7 +45,7 @@ class SpoolFile:
         self._pieces: list[bytes] = []
         self._collected = 0
         self._written_back = 0
-        self._work: asyncio.Future[None] | None = None
+        self._work = deque[asyncio.Future[None]]()
         self._is_closed = False
 
     async def load(self) -> None:
@@ -66,7 +68,7 @@ class SpoolFile:
         return not self._size
 
     async def write(self, data: bytes) -> None:
-        """Append; waits for the chunk before."""
+        """Append; waits while too many chunks do."""
         if self._is_closed:
             raise StoreUnavailableError("spool: the upload is closed")
         self._pieces.append(data)
@@ -85,33 +87,40 @@ class SpoolFile:
         _compare(self._hash.hexdigest(), expected)
 
     async def _hand_over(self) -> None:
-        await self._done()
+        await self._done(but=_AHEAD - 1)
         if self._pieces:
             pieces, offset = self._pieces, self._size
             self._size += self._collected
             self._pieces, self._collected = [], 0
-            self._work = asyncio.ensure_future(self._take(pieces, offset))
+            before = self._work[-1] if self._work else None
+            self._begin(self._take(pieces, offset, before))
 
-    async def _take(self, pieces: Sequence[bytes], offset: int) -> None:
-        run = self._threads.run
-        await asyncio.gather(run(lambda: self._append(pieces, offset)), run(lambda: _digest(self._hash, pieces)))
+    async def _take(self, pieces: Sequence[bytes], offset: int, before: Awaitable[None] | None) -> None:
+        """Once a chunk has failed, those behind it fail too: the file is not what was hashed any more."""
+        if before:
+            await before
+        await self._threads.run(lambda: self._append(pieces, offset))
 
-    async def _done(self) -> None:
-        """Wait for what is under way; once a chunk has failed, the file is not what was hashed any more."""
-        if self._work:
-            await asyncio.shield(self._work)  # a thread cannot be called off, and its file must not be closed
-            self._work = None
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        self._work.append(asyncio.ensure_future(work))
+
+    async def _done(self, *, but: int = 0) -> None:
+        """Wait for what is under way, but for the last parts of it."""
+        while len(self._work) > but:
+            await asyncio.shield(self._work[0])  # a thread cannot be called off, and its file must not be closed
+            self._work.popleft()
 
     async def hand_on(self, work: Callable[[], None]) -> None:
         """Do something with the file in a thread; it is not let go of before that has ended, even if cancelled."""
         await self._done()
-        self._work = asyncio.ensure_future(self._threads.run(work))
+        self._begin(self._threads.run(work))
         await self._done()
 
     def _append(self, pieces: Sequence[bytes], offset: int) -> None:
         if self._handle < 0:
             self._handle = self._open(os.O_CREAT if not offset else 0)  # it must not begin with a hole
         offset = _write(self._handle, pieces, offset)
+        _digest(self._hash, pieces)
         if offset - self._written_back >= _WRITE_BACK_EVERY:
             self._write_back(offset)
 
@@ -158,8 +167,7 @@ class SpoolFile:
             await asyncio.shield(self._let_go())
 
     async def _let_go(self) -> None:
-        with suppress(StoreUnavailableError, DigestMismatchError):
-            await self._done()
+        await asyncio.gather(*self._work, return_exceptions=True)
         if self._handle >= 0:
             os.close(self._handle)
 

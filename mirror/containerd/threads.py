@@ -10,7 +10,7 @@ from mirror.core.errors import StoreUnavailableError
 
 _T = TypeVar("_T")
 
-_COUNT = 16  # of eight large uploads at once each writes in one and hashes in another
+_COUNT = 16  # so many files are written, hashed or synced at once
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
