@@ -52,9 +52,13 @@ class Usage:
         for process in self._processes.values():
             _forget_peak(process.pid)
         self._clients = _ClientMemory()
+        self.begin()
+        return self
+
+    def begin(self) -> None:
+        """Begin only now: what went before was for the client to start, and counts for nothing but its memory."""
         self._spent = self._processor()
         self._began = time.monotonic()
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Take the figure."""

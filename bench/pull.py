@@ -61,7 +61,7 @@ def _push(daemon: Daemon, size: int, directory: Path) -> None:
 
 def _read(host: str, processes: Mapping[str, Process], readers: int) -> Figure:
     with Usage(processes) as usage:
-        clients.read(host, _REPOSITORY, _TAG, readers)
+        clients.read(host, _REPOSITORY, _TAG, readers, usage.begin)
     return usage.figure
 
 

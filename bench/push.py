@@ -5,8 +5,9 @@
 - docker-registry: the same push, to a registry. Its blobs are not yet in containerd.
 - docker-registry, `ctr content fetch`: then fetched from there, which is the way of today.
 
-The client of all pushes is the same, and hardly takes processor time. Digests are known and files in the page cache
-before the clock runs. Servers and containerd are new for each push, and have had a small one, so that they are warm.
+The client of all pushes is the same, and hardly takes processor time. It has started, digests are known and files are
+in the page cache before the clock runs. Servers and containerd are new for each push, and have had a small one, so that
+they are warm.
 The daemon replicates nothing meanwhile, and nothing is unpacked: `replication` and `deploy` are about that.
 """
 
@@ -99,7 +100,7 @@ def by_registry_and_fetch(load: Load, directory: Path) -> Figure:
         config = write_config(directory)
         everything = [config, *load.blobs]
         with Usage({"registry": registry, "containerd": host}) as usage:
-            clients.push(registry.host, _REPOSITORY, everything, load.at_once)
+            clients.push(registry.host, _REPOSITORY, everything, load.at_once, usage.begin)
             Wire(registry.url).push_manifest(_REPOSITORY, "v1", manifest_of(config, load.blobs))
             fetch = ["content", "fetch", "--plain-http", f"{registry.host}/{_REPOSITORY}:v1"]
             host.ctr(*fetch, seconds=_PATIENCE)
@@ -110,7 +111,7 @@ def by_registry_and_fetch(load: Load, directory: Path) -> Figure:
 def _push(server: Daemon | Registry, processes: Mapping[str, Daemon | Registry | Containerd], load: Load) -> Figure:
     _warm(server)
     with Usage(processes) as usage:
-        clients.push(server.host, _REPOSITORY, load.blobs, load.at_once)
+        clients.push(server.host, _REPOSITORY, load.blobs, load.at_once, usage.begin)
     return usage.figure
 
 

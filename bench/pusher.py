@@ -1,6 +1,7 @@
 """The client that pushes: each blob with a POST and one PUT, as BuildKit does.
 
-`python -m bench.pusher HOST REPOSITORY AT_ONCE` reads the path of a file and its digest from each line that comes in.
+`python -m bench.pusher HOST REPOSITORY AT_ONCE` says by an empty line that it has started; then it reads the path of a
+file and its digest from each line that comes in.
 """
 
 import sys
@@ -23,6 +24,7 @@ def _push(host: str, repository: str, lines: Iterable[str]) -> None:
 
 def main(host: str, repository: str, at_once: int) -> None:
     """Share the blobs out to connections."""
+    print(flush=True)
     lines = sys.stdin.readlines()
     shares = [lines[first::at_once] for first in range(at_once)]
     with ThreadPoolExecutor(at_once) as pool:

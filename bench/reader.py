@@ -1,6 +1,7 @@
 """The client that pulls: each reader takes the whole of an image over one connection, and keeps nothing of it.
 
-`python -m bench.reader HOST REPOSITORY TAG READERS`.
+`python -m bench.reader HOST REPOSITORY TAG READERS` says by an empty line that it has started, and begins when its
+input ends.
 """
 
 import json
@@ -23,6 +24,8 @@ def _read(host: str, repository: str, tag: str) -> None:
 
 def main(host: str, repository: str, tag: str, readers: int) -> None:
     """Read all at once."""
+    print(flush=True)
+    sys.stdin.read()
     with ThreadPoolExecutor(readers) as pool:
         list(pool.map(partial(_read, host, repository), [tag] * readers))
 
