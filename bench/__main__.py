@@ -1,14 +1,14 @@
 """`python -m bench [--dry-run] [NAME [argument…]]`: one benchmark, or all of them, each at its full size.
 
-Each prints its tables and writes them to `bench/results`, and draws `docs/figures/<name>.svg`; with `--dry-run` it only
-prints. `python -m bench NAME --help` tells its arguments.
+Each prints its tables and writes them to `bench/results`, draws `docs/figures/<name>.svg`, and renews the README's table
+of targets; with `--dry-run` it only prints. `python -m bench NAME --help` tells its arguments.
 """
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import chart, deploy, growth, load, memory, pull, push, replication, restart, unpack, wan
+from bench import chart, deploy, growth, load, memory, pull, push, replication, restart, standings, unpack, wan
 from bench.report import Report
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
@@ -25,6 +25,7 @@ _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
 }
 _RESULTS = Path("bench/results")
 _FIGURES = Path("docs/figures")
+_README = Path("README.md")
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def _write(report: Report) -> None:
     report.write(_RESULTS)
     _FIGURES.mkdir(parents=True, exist_ok=True)
     (_FIGURES / f"{report.name}.svg").write_text(chart.draw(report))
+    standings.renew(_README, _RESULTS)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ class _Filling:
     async def begin(self) -> None:
         """Bring what all images have in common."""
         await self._rooms.probe.prepare()
+        await self._rooms.importers.choose(await self._rooms.probe.ask())
         await self._rooms.leases.create(_LEASE)
         for digest in self._blobs:
             await self._store(digest)

@@ -142,9 +142,9 @@ class Report:
         """The tables, for people; their columns are straight in a terminal, too."""
         parts = [f"# {self.title}", self.machine, *self.notes]
         for measure in self.measures:
-            parts += [f"## {measure.name}", _table(_ways(measure))]
+            parts += [f"## {measure.name}", table(_ways(measure))]
             if claims := [*measure.claims()]:
-                parts.append(_table(_claims(measure, claims)))
+                parts.append(table(_claims(measure, claims)))
         return "\n\n".join(parts) + "\n"
 
     def json(self) -> bytes:
@@ -173,6 +173,16 @@ class Report:
         (directory / f"{self.name}.md").write_text(self.markdown())
 
 
+def table(rows: Iterator[Sequence[str]]) -> str:
+    """A table of Markdown, without the columns that have nothing but a heading."""
+    heading, *body = rows
+    columns = [column for column in zip(heading, *body, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in zip(*columns, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _ways(measure: Measure) -> Iterator[Sequence[str]]:
     yield "way", measure.unit, f"as a multiple of {measure.ours}", "processor, s", "peak memory, MiB"
     for way, figures in measure.ways.items():
@@ -189,13 +199,3 @@ def _claims(measure: Measure, targets: Iterable[Target]) -> Iterator[Sequence[st
     yield "target", "measured", "met"
     for target in targets:
         yield target.words(measure.unit), str(target.spread(measure)), "yes" if target.is_met(measure) else "no"
-
-
-def _table(rows: Iterator[Sequence[str]]) -> str:
-    """A table of Markdown, without the columns that have nothing but a heading."""
-    heading, *body = rows
-    columns = [column for column in zip(heading, *body, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in zip(*columns, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
