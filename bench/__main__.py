@@ -1,7 +1,7 @@
 """`python -m bench [--dry-run] [NAME [argument…]]`: one benchmark, or all of them, each at its full size.
 
-Each prints its tables and writes them to `bench/results`, draws `docs/figures/<name>.svg`, and renews the README's table
-of targets; with `--dry-run` it only prints. `python -m bench NAME --help` tells its arguments.
+Each prints its tables and writes them to `bench/results`, draws `docs/figures/<name>.svg`, and renews the table of
+targets in the README; with `--dry-run` it only prints. `python -m bench NAME --help` tells its arguments.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import pytest
 from bench.chart import draw
 from bench.measure import Figure, alternate
 from bench.report import Faster, Limit, Measure, Report, Spread, Target, amount
+from bench.standings import renew
 
 OURS, PEER = "direct", "ctr content ingest"
 MIB = 1 << 20
@@ -103,6 +104,26 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert measure["ways"] == {OURS: [1.0, 2.0], PEER: [6.0, 8.0]}
     assert [target["met"] for target in measure["targets"]] == [True, False, True, False]
     assert measure["targets"][0]["measured"] == {"low": 4.0, "median": 5.0, "high": 6.0}
+
+
+def test_where_targets_stand(tmp_path: Path) -> None:
+    """The README has a row for each target of each report, in the order of their names, and is else as it was."""
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    readme.write_text("Before.\n<!-- targets -->\nold\n<!-- /targets -->\nAfter.\n")
+    size = Measure("2 images", "MiB", {OURS: [1.0, 3.0, 1.5]}, OURS, [Limit(1.2, OURS)])
+    for report in (Report("wan", "Far away", "2 processors", [size]), _report()):
+        report.write(results)
+    renew(readme, results)
+    first, begin, _, _, *rows, end, last = readme.read_text().splitlines()
+    assert (first, begin, end, last) == ("Before.", "<!-- targets -->", "<!-- /targets -->", "After.")
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[-1] for row in cells] == ["yes", "no", "yes", "no", "no"]
+    assert cells[-1] == [
+        f"[Far away]({results}/wan.md): 2 images",
+        "direct: at most 1.2 MiB",
+        "1.50 (1.00 to 3.00)",
+        "no",
+    ]
 
 
 def test_a_drawing() -> None:
