@@ -15,7 +15,6 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from tests.rig.registry import Registry
 from tests.rig.wire import Wire
 
 _GIB, _MIB, _KIB = 1 << 30, 1 << 20, 1 << 10
-_REPOSITORY = "bench"
+REPOSITORY = "bench"
 _PATIENCE = 600.0
 # How much memory a push needs, in its own size: the files, and what is made of them.
 _MEMORY = 3
@@ -61,13 +60,16 @@ class Load:
 Way = Callable[[Load, Path], Figure]
 
 
-def by_daemon(settings: Mapping[str, object], load: Load, directory: Path) -> Figure:
-    """Push to the daemon, with these settings of its section `containerd`."""
-    with ExitStack() as running:
-        host = running.enter_context(Containerd(directory / "containerd"))
-        away = {"registry.example.com": f"http://127.0.0.1:{free_port()}"}
-        chosen = {"containerd": settings, "replication": {"eager": False}}
-        daemon = running.enter_context(Daemon(directory / "daemon", host.address, away, settings=chosen))
+def daemon_on(host: Containerd, way: str, directory: Path) -> Daemon:
+    """A daemon that takes blobs that way, and replicates nothing."""
+    away = {"registry.example.com": f"http://127.0.0.1:{free_port()}"}
+    chosen = {"containerd": _SETTINGS[way], "replication": {"eager": False}}
+    return Daemon(directory, host.address, away, settings=chosen)
+
+
+def by_daemon(way: str, load: Load, directory: Path) -> Figure:
+    """Push to the daemon."""
+    with Containerd(directory / "containerd") as host, daemon_on(host, way, directory / "daemon") as daemon:
         figure = _push(daemon, {"daemon": daemon, "containerd": host}, load)
         _check(host, load)
         return figure
@@ -96,27 +98,28 @@ def by_registry(load: Load, directory: Path) -> Figure:
 def by_registry_and_fetch(load: Load, directory: Path) -> Figure:
     """Push to a registry, and fetch from there into containerd."""
     with Containerd(directory / "containerd") as host, Registry(directory / "registry") as registry:
-        _warm(registry)
+        warm(registry)
         config = write_config(directory)
         everything = [config, *load.blobs]
         with Usage({"registry": registry, "containerd": host}) as usage:
-            clients.push(registry.host, _REPOSITORY, everything, load.at_once, usage.begin)
-            Wire(registry.url).push_manifest(_REPOSITORY, "v1", manifest_of(config, load.blobs))
-            fetch = ["content", "fetch", "--plain-http", f"{registry.host}/{_REPOSITORY}:v1"]
+            clients.push(registry.host, REPOSITORY, everything, load.at_once, usage.begin)
+            Wire(registry.url).push_manifest(REPOSITORY, "v1", manifest_of(config, load.blobs))
+            fetch = ["content", "fetch", "--plain-http", f"{registry.host}/{REPOSITORY}:v1"]
             host.ctr(*fetch, seconds=_PATIENCE)
         _check(host, load)
         return usage.figure
 
 
 def _push(server: Daemon | Registry, processes: Mapping[str, Daemon | Registry | Containerd], load: Load) -> Figure:
-    _warm(server)
+    warm(server)
     with Usage(processes) as usage:
-        clients.push(server.host, _REPOSITORY, load.blobs, load.at_once, usage.begin)
+        clients.push(server.host, REPOSITORY, load.blobs, load.at_once, usage.begin)
     return usage.figure
 
 
-def _warm(server: Daemon | Registry) -> None:
-    Wire(server.url).push_blob(_REPOSITORY, b"warm")
+def warm(server: Daemon | Registry) -> None:
+    """Push a small blob."""
+    Wire(server.url).push_blob(REPOSITORY, b"warm")
 
 
 def _check(host: Containerd, load: Load) -> None:
@@ -129,7 +132,7 @@ def _check(host: Containerd, load: Load) -> None:
         raise RuntimeError(f"{len(missing)} blobs are not in containerd")
 
 
-_DAEMONS: Mapping[str, Way] = {name: partial(by_daemon, settings) for name, settings in _SETTINGS.items()}
+_DAEMONS: Mapping[str, Way] = {name: partial(by_daemon, name) for name in _SETTINGS}
 _REGISTRIES: Mapping[str, Way] = {REGISTRY: by_registry, TODAY: by_registry_and_fetch}
 _ALL: Mapping[str, Way] = {**_DAEMONS, CTR: by_ctr, **_REGISTRIES}
 

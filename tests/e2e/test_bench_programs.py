@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import clients, deploy, memory, pull, push, replication, restart, unpack
+from bench import clients, deploy, flame, memory, pull, push, replication, restart, unpack
 from bench.blobs import Blob, make_blobs, manifest_of, write_config
 from bench.chart import draw
 from bench.connection import Connection
@@ -15,6 +15,7 @@ from tests.rig.registry import Registry
 from tests.rig.wire import Wire, digest_of
 
 SIZE = 3 << 20
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.slow
@@ -41,6 +42,24 @@ def test_a_small_run(program: Callable[[Sequence[str]], Report], arguments: list
             assert min(figures) > 0
         assert f"## {measure.name}" in report.markdown()
     assert ET.fromstring(draw(report)).findall("{*}rect")  # noqa: S314 - our own
+
+
+@pytest.mark.slow
+def test_where_the_time_goes() -> None:
+    """The functions that take a push are seen at work, and have a box in the drawing."""
+    seen = flame.profile(push.SHAPES["small"].smaller(0.1))
+    names = [title.text or "" for title in ET.fromstring(flame.draw(seen, "A push")).iter(f"{SVG}title")]  # noqa: S314 - our own
+    assert names[0] == "A push"
+    for function in ("UploadHandlers.put (mirror/http/uploads.py)", "_commit_waiting (mirror/journal/db.py)"):
+        assert any(function in name for name in names), function
+
+
+def test_boxes() -> None:
+    """A function was seen as often as all that it called, and what it did itself; what is too small is left out."""
+    root = flame.Box.of(["a;b 8", "a;c 1", "a 3", "d 3988"])
+    assert (root.seen, root.called["a"].seen, root.called["a"].called["b"].seen, root.depth) == (4000, 12, 8, 2)
+    titles = [title.text for title in ET.fromstring(flame.draw(root, "T")).iter(f"{SVG}title")]  # noqa: S314 - our own
+    assert titles == ["T", "a: 0.3%", "b: 0.2%", "d: 99.7%"]
 
 
 def test_smaller_shapes() -> None:
