@@ -198,7 +198,7 @@ class DirectIngest:
         """See `Ingest.offset`."""
         return self._file.offset
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """See `Ingest.write`."""
         await self._file.write(data)
 

@@ -18,10 +18,10 @@ from mirror.core.errors import DigestMismatchError, StoreUnavailableError
 from mirror.oci.names import Digest
 from mirror.pb.content_pb2 import COMMIT, WRITE, WriteContentRequest, WriteContentResponse
 
-MESSAGE = 512 * 1024
+MESSAGE = 1024 * 1024
 """Bytes from which on a message is sent: smaller ones cost CPU, larger ones memory without a gain."""
 
-WINDOW = 8
+WINDOW = 4
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
 
 _Answer = TypeVar("_Answer")
@@ -160,7 +160,7 @@ class BlobIngest:
         """See `Ingest.offset`."""
         return self._sent + self._collected
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """See `Ingest.write`; what does not fill a message waits in memory for more, or for `flush`."""
         for start in range(0, len(data), MESSAGE):
             piece = memoryview(data)[start : start + MESSAGE]

@@ -8,9 +8,11 @@ import ctypes
 import hashlib
 import os
 import shutil
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from mirror.containerd.threads import Threads
@@ -26,14 +28,15 @@ _WRITE_BACK_EVERY = 8 * CHUNK
 _WRITE_BACK = 2  # SYNC_FILE_RANGE_WRITE, sync_file_range(2)
 _DIRECTORY = 0o700
 _FILE = 0o600
+_Piece = bytes | bytearray
 _libc = ctypes.CDLL(None)
 
 
 class SpoolFile:
     """An upload that is being written.
 
-    While one chunk is written and hashed in a thread, the next ones are collected. The first one makes the file: what
-    is no longer than that needs none before its digest is known.
+    While a thread writes and hashes one chunk, the next ones are collected, and it goes on with them by itself. The
+    first one makes the file: what is no longer than that needs none before its digest is known.
     """
 
     def __init__(self, path: Path, threads: Threads) -> None:
@@ -42,10 +45,14 @@ class SpoolFile:
         self._handle = -1
         self._size = 0
         self._hash = hashlib.sha256()
-        self._pieces: list[bytes] = []
+        self._pieces: list[_Piece] = []
         self._collected = 0
         self._written_back = 0
-        self._work = deque[asyncio.Future[None]]()
+        self._lock = threading.Lock()
+        self._waiting = deque[tuple[Sequence[_Piece], int]]()
+        self._is_draining = False
+        self._fewer_wait = asyncio.Event()
+        self._work: asyncio.Future[None] | None = None
         self._is_closed = False
 
     async def load(self) -> None:
@@ -67,7 +74,7 @@ class SpoolFile:
         """Whether all of it is in memory, and in no file yet."""
         return not self._size
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: _Piece) -> None:
         """Append; waits while too many chunks do."""
         if self._is_closed:
             raise StoreUnavailableError("spool: the upload is closed")
@@ -87,28 +94,43 @@ class SpoolFile:
         _compare(self._hash.hexdigest(), expected)
 
     async def _hand_over(self) -> None:
-        await self._done(but=_AHEAD - 1)
-        if self._pieces:
-            pieces, offset = self._pieces, self._size
-            self._size += self._collected
-            self._pieces, self._collected = [], 0
-            before = self._work[-1] if self._work else None
-            self._begin(self._take(pieces, offset, before))
-
-    async def _take(self, pieces: Sequence[bytes], offset: int, before: Awaitable[None] | None) -> None:
-        """Once a chunk has failed, those behind it fail too: the file is not what was hashed any more."""
-        if before:
-            await before
-        await self._threads.run(lambda: self._append(pieces, offset))
+        if not self._pieces:
+            return
+        while len(self._waiting) == _AHEAD and self._work and not self._work.done():
+            self._fewer_wait.clear()
+            await self._fewer_wait.wait()
+        if self._work and self._work.done():
+            await self._done()
+        pieces, offset = self._pieces, self._size
+        self._size += self._collected
+        self._pieces, self._collected = [], 0
+        with self._lock:
+            self._waiting.append((pieces, offset))
+            is_draining, self._is_draining = self._is_draining, True
+        if not is_draining:
+            self._begin(self._threads.run(partial(self._drain, asyncio.get_running_loop())))
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
-        self._work.append(asyncio.ensure_future(work))
+        self._work = asyncio.ensure_future(work)
+        self._work.add_done_callback(lambda _: self._fewer_wait.set())
 
-    async def _done(self, *, but: int = 0) -> None:
-        """Wait for what is under way, but for the last parts of it."""
-        while len(self._work) > but:
-            await asyncio.shield(self._work[0])  # a thread cannot be called off, and its file must not be closed
-            self._work.popleft()
+    async def _done(self) -> None:
+        """Wait for what is under way; once a chunk has failed, the file is not what was hashed any more."""
+        if self._work:
+            await asyncio.shield(self._work)  # a thread cannot be called off, and its file must not be closed
+            self._work = None
+
+    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take chunks until none waits; from one to the next the event loop is not needed."""
+        while chunk := self._next():
+            self._append(*chunk)
+            self._waiting.popleft()
+            loop.call_soon_threadsafe(self._fewer_wait.set)
+
+    def _next(self) -> tuple[Sequence[_Piece], int] | None:
+        with self._lock:
+            self._is_draining = bool(self._waiting)
+            return self._waiting[0] if self._waiting else None
 
     async def hand_on(self, work: Callable[[], None]) -> None:
         """Do something with the file in a thread; it is not let go of before that has ended, even if cancelled."""
@@ -116,7 +138,7 @@ class SpoolFile:
         self._begin(self._threads.run(work))
         await self._done()
 
-    def _append(self, pieces: Sequence[bytes], offset: int) -> None:
+    def _append(self, pieces: Sequence[_Piece], offset: int) -> None:
         if self._handle < 0:
             self._handle = self._open(os.O_CREAT if not offset else 0)  # it must not begin with a hole
         offset = _write(self._handle, pieces, offset)
@@ -167,12 +189,13 @@ class SpoolFile:
             await asyncio.shield(self._let_go())
 
     async def _let_go(self) -> None:
-        await asyncio.gather(*self._work, return_exceptions=True)
+        if self._work:
+            await asyncio.wait([self._work])
         if self._handle >= 0:
             os.close(self._handle)
 
 
-def _digest(hashed: "hashlib._Hash", pieces: Sequence[bytes]) -> None:
+def _digest(hashed: "hashlib._Hash", pieces: Sequence[_Piece]) -> None:
     for piece in pieces:
         hashed.update(piece)
 
@@ -182,7 +205,7 @@ def _compare(found: str, expected: Digest) -> None:
         raise DigestMismatchError(f"the bytes are sha256:{found}, not {expected}")
 
 
-def _write(handle: int, pieces: Sequence[bytes], offset: int) -> int:
+def _write(handle: int, pieces: Sequence[_Piece], offset: int) -> int:
     """Write all pieces at an offset; returns where they end."""
     left = [memoryview(piece) for piece in pieces]
     while left:

@@ -31,7 +31,7 @@ class IngestDouble:
         """See `Ingest.offset`."""
         return len(self._ingest.data)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """See `Ingest.write`."""
         await self._writable()
         self._ingest.data += data

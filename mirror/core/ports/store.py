@@ -43,8 +43,8 @@ class Ingest(Protocol):
     def offset(self) -> int:
         """Bytes handed to `write` so far, those of earlier openings included."""
 
-    async def write(self, data: bytes) -> None:
-        """Append; waits while too many messages are unanswered, which is the back-pressure of a push."""
+    async def write(self, data: bytes | bytearray) -> None:
+        """Append what nobody will change; waits while too much is under way, which is the back-pressure of a push."""
 
     async def flush(self) -> None:
         """Wait until the store has answered for every byte."""
