@@ -26,11 +26,14 @@ class Head(NamedTuple):
 
 
 class Connection:
-    """One connection to `host:port` that stays open; it is to be closed."""
+    """One connection to `host:port` that stays open, or another one when the server wants that; it is to be closed."""
 
     def __init__(self, host: str) -> None:
-        name, _, port = host.partition(":")
         self._host = host
+        self._connect()
+
+    def _connect(self) -> None:
+        name, _, port = self._host.partition(":")
         self._socket = socket.create_connection((name, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -58,7 +61,11 @@ class Connection:
         with file.open("rb") as body:
             self._socket.sendall(self._request(method, path, file.stat().st_size), socket.MSG_MORE)
             self._socket.sendfile(body)
-        return self._answer()[0]
+        head, _ = self._answer()
+        if head.headers.get("connection") == "close":
+            self._socket.close()
+            self._connect()
+        return head
 
     def get(self, path: str, accept: str = "*/*") -> bytes:
         """Read a body.

@@ -11,6 +11,8 @@ from bench.blobs import Blob, make_blobs, manifest_of, write_config
 from bench.chart import draw
 from bench.connection import Connection
 from bench.report import Report
+from mirror.http.inlet import LARGE
+from tests.rig.containerd import Containerd
 from tests.rig.registry import Registry
 from tests.rig.wire import Wire, digest_of
 
@@ -81,6 +83,14 @@ def test_the_pusher_pushes(directory: Path, registry: Registry, at_once: int) ->
         assert len(content) == blob.size
         assert blob.digest == digest_of(content)
         assert registry.blob("bench", blob.digest) == content
+
+
+def test_the_pusher_goes_on(directory: Path, containerd: Containerd) -> None:
+    """A server that ends the connection after a large blob gets the next one over another."""
+    blobs = make_blobs(directory / "blobs", 2, LARGE)
+    with push.daemon_on(containerd, push.DIRECT, directory / "daemon") as daemon:
+        clients.push(daemon.host, "bench", blobs, 1)
+    assert {blob.digest for blob in blobs} <= containerd.contents()
 
 
 def test_the_pusher_fails(directory: Path, registry: Registry) -> None:
