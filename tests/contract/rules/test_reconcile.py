@@ -237,6 +237,7 @@ class TestContent:
             await way.content.delete(digest)
             return found
 
+        # Nothing real can be made to come just between two calls of a round; what comes then is real.
         monkeypatch.setattr(way.content, "size", last_seen)
         await ledger.repair()
         monkeypatch.undo()
@@ -372,7 +373,7 @@ class TestRounds:
         async with asyncio.timeout(60):
             while await leases.list(upload):  # nothing tells when containerd has begun to listen for us
                 await images.point(way.repository.image(V1), target)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # its event needs real time to come, whatever the clock of the rules says
                 clock.advance(1.0)
         assert 10 < clock.monotonic() < 300
 
@@ -389,7 +390,7 @@ class TestRounds:
         async with asyncio.timeout(60):
             while job.lease not in await listed(leases):
                 clock.advance(1.0)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a real containerd starts in real time
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
 
