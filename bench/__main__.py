@@ -22,6 +22,7 @@ _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
     "growth": growth.main,
     "unpack": unpack.main,
     "wan": wan.main,
+    "wan-replication": wan.main_of_replication,
 }
 _RESULTS = Path("bench/results")
 _FIGURES = Path("docs/figures")

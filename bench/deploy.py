@@ -6,14 +6,12 @@ which a layer is new, then that again.
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from bench import machine
 from bench.deploying import OURS, THEIRS, builder_of, compare, measures
 from bench.image import make_releases
-from bench.measure import take_memory
+from bench.measure import file_room, take_memory
 from bench.report import Faster, Measure, Report
 from tests.rig.images import Compression
 from tests.rig.registry import Registry
@@ -28,10 +26,10 @@ _TARGET_SIZE = 500
 def deploys(megabytes: int, compression: Compression, rounds: int) -> Iterator[Measure]:
     """Deploy images of a size and a compression in both ways."""
     take_memory(_MEMORY * megabytes * _MB)
-    with tempfile.TemporaryDirectory(prefix="mirror-") as scratch:
-        layouts = make_releases(Path(scratch), megabytes * _MB, compression)
-        with builder_of(layouts, Path(scratch, "builder")) as builder:
-            taken = compare(builder, Registry, rounds)
+    with file_room() as room:
+        layouts = make_releases(room, megabytes * _MB, compression)
+        with builder_of(layouts, room / "builder") as builder:
+            taken = compare(builder, Registry, room, rounds)
     return measures(f"{megabytes} MB, {compression}", taken, [_TARGET] if megabytes == _TARGET_SIZE else [])
 
 

@@ -9,7 +9,6 @@ BuildKit does; skopeo sends the layers of a layout one after another.
 """
 
 import json
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Self
 
 from bench.image import FIRST, NAME, SECOND, Release
@@ -193,14 +193,21 @@ Steps = Mapping[str, Deploy]
 """The deploys of one round, by their step."""
 
 
-def compare(builder: Builder, registry: Callable[[Path], Registry], rounds: int) -> Mapping[str, Sequence[Steps]]:
-    """Take all steps in both ways, in alternating order; `registry` makes one in a directory, a new one each time."""
-    return alternate({name: partial(_all_steps, way, builder, registry) for name, way in WAYS.items()}, rounds)
+def compare(
+    builder: Builder, registry: Callable[[Path], Registry], room: Path, rounds: int
+) -> Mapping[str, Sequence[Steps]]:
+    """Take all steps in both ways, in alternating order; `registry` makes one in a directory, a new one each time.
+
+    What they leave in `room` is for the caller to remove.
+    """
+    return alternate({name: partial(_all_steps, way, builder, registry, room) for name, way in WAYS.items()}, rounds)
 
 
-def _all_steps(kind: Callable[[Path, Registry], Way], builder: Builder, registry: Callable[[Path], Registry]) -> Steps:
+def _all_steps(
+    kind: Callable[[Path, Registry], Way], builder: Builder, registry: Callable[[Path], Registry], room: Path
+) -> Steps:
+    directory = Path(mkdtemp(dir=room))
     with ExitStack() as running:
-        directory = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
         central = running.enter_context(registry(directory / "registry"))
         way = running.enter_context(kind(directory, central))
         return {step: way.deploy(builder, release) for step, release in STEPS.items()}

@@ -3,8 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -21,6 +21,8 @@ CLIENT = "client"
 
 _MB = 10**6
 _LOOK = 0.05
+_MANY_FILES = 1000
+_INODES_REST = 61.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _COMMAND = Path("/proc/self/cmdline").read_bytes()
 
@@ -145,6 +147,21 @@ def alternate(ways: Mapping[str, Callable[[], T]], rounds: int) -> Mapping[str, 
             given[name].append(ways[name]())
         order = [*order[1:], order[0]]
     return given
+
+
+@contextmanager
+def file_room() -> Iterator[Path]:
+    """A directory in which rounds make many files. Each leaves its own, which all go at the end.
+
+    ext4 gives out no inode within a minute of its deletion, and who makes files meanwhile pays for each that it passes
+    over. So nothing is deleted between rounds, and what comes after them waits for that minute.
+    """
+    with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
+        yield Path(directory)
+        free = os.statvfs(tempfile.gettempdir()).f_ffree
+    if os.statvfs(tempfile.gettempdir()).f_ffree - free > _MANY_FILES:
+        os.sync()
+        time.sleep(_INODES_REST)
 
 
 def take_memory(size: int) -> None:

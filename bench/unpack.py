@@ -7,16 +7,16 @@ layers of zstd and of plain tar beside them: what those still take is files that
 import argparse
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import get_args
 
 from bench import machine
 from bench.image import NAME, Shape, make_image
-from bench.measure import Figure, Usage, alternate, take_memory
+from bench.measure import Figure, Usage, alternate, file_room, take_memory
 from bench.report import Measure, Report
 from tests.rig.containerd import Containerd
 from tests.rig.images import Compression, Layout
@@ -35,9 +35,9 @@ class _Alone(Containerd):
         return ["env", "CONTAINERD_DISABLE_PIGZ=1", *super().command()]
 
 
-def _unpack(layout: Layout, kind: type[Containerd] = Containerd) -> Figure:
-    """Have a new containerd unpack an image."""
-    with tempfile.TemporaryDirectory(prefix="mirror-") as directory, kind(Path(directory)) as containerd:
+def _unpack(layout: Layout, room: Path, kind: type[Containerd] = Containerd) -> Figure:
+    """Have a new containerd in `room` unpack an image."""
+    with kind(Path(mkdtemp(dir=room))) as containerd:
         containerd.import_layout(layout.directory, NAME)
         os.sync()
         with Usage({"containerd": containerd}) as usage:
@@ -48,16 +48,16 @@ def _unpack(layout: Layout, kind: type[Containerd] = Containerd) -> Figure:
 def measure(shape: Shape, megabytes: int, rounds: int) -> Measure:
     """Unpack an image of a shape and a size, as it may be packed."""
     take_memory(_MEMORY * megabytes * _MB)
-    with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
+    with file_room() as room:
         packed: dict[Compression, Layout] = {
-            compression: make_image(Path(directory, compression), megabytes * _MB, compression, shape=shape)
+            compression: make_image(room / compression, megabytes * _MB, compression, shape=shape)
             for compression in get_args(Compression)
         }
         ways = {
-            _ITSELF: partial(_unpack, packed["gzip"], _Alone),
-            **({"gzip, unpigz": partial(_unpack, packed["gzip"])} if shutil.which("unpigz") else {}),
-            "zstd": partial(_unpack, packed["zstd"]),
-            "plain tar": partial(_unpack, packed["none"]),
+            _ITSELF: partial(_unpack, packed["gzip"], room, _Alone),
+            **({"gzip, unpigz": partial(_unpack, packed["gzip"], room)} if shutil.which("unpigz") else {}),
+            "zstd": partial(_unpack, packed["zstd"], room),
+            "plain tar": partial(_unpack, packed["none"], room),
         }
         return Measure.timed(f"{megabytes} MB of {shape}", alternate(ways, rounds), _ITSELF)
 

@@ -4,7 +4,7 @@ Builder and host are on the near side of the link (`tests/rig/link`), the regist
 an image crosses the link twice before it runs, by the mirror once, and afterwards. Nothing else is on the link; there
 is no TLS, which would add a round trip to each connection of either way.
 
-The last measures are one image that the daemon has, on its way to the registry, beside `skopeo copy` and `ctr images
+Of replication it is one image that the daemon has, on its way to the registry, beside `skopeo copy` and `ctr images
 push` of the same image; what one bare TCP stream of so many bytes takes; and the bits alone, at the link's rate.
 """
 
@@ -21,7 +21,7 @@ from typing import Self, get_args
 from bench import machine
 from bench.deploying import OURS, THEIRS, builder_of, compare, measures
 from bench.image import Shape, make_releases
-from bench.measure import Figure, Usage, take_memory
+from bench.measure import Figure, Usage, file_room, take_memory
 from bench.replication import Bench
 from bench.replication import compare as compare_replication
 from bench.report import Faster, Measure, Report
@@ -71,11 +71,11 @@ def deploys(kind: Kind, shape: Shape, megabytes: int, rounds: int) -> Iterator[M
     """Deploy images of a shape and a size over such a link."""
     take_memory(_MEMORY * megabytes * _MB)
     with ExitStack() as running:
-        scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mirror-")))
-        images = make_releases(scratch, megabytes * _MB, "gzip", shape)
+        room = running.enter_context(file_room())
+        images = make_releases(room, megabytes * _MB, "gzip", shape)
         link = running.enter_context(kind.laid())
-        builder = running.enter_context(builder_of(images, scratch / "builder"))
-        taken = compare(builder, partial(FarRegistry, link=link), rounds)
+        builder = running.enter_context(builder_of(images, room / "builder"))
+        taken = compare(builder, partial(FarRegistry, link=link), room, rounds)
     targets = [_DEPLOY] if (kind, megabytes) == (_TARGET_LINK, _TARGET_SIZE) else []
     return measures(f"{kind}: {megabytes} MB of {shape}", taken, targets)
 
@@ -101,21 +101,41 @@ def _stream(link: Link, size: int) -> Figure:
 
 
 def main(arguments: Sequence[str]) -> Report:
-    """Deploy and replicate over each kind of link."""
-    parser = argparse.ArgumentParser(prog="python -m bench wan")
+    """Deploy over each kind of link."""
+    parser = _parser("wan")
+    parser.add_argument("--shapes", nargs="+", choices=get_args(Shape), default=get_args(Shape))
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 500], help="sizes of unpacked images")
+    asked = parser.parse_args(arguments)
+    found = [
+        measure
+        for kind, shape, size in product(asked.links, asked.shapes, asked.megabytes)
+        for measure in deploys(kind, shape, size, asked.rounds)
+    ]
+    return Report("wan", "Deploys over a long link", machine.describe(), found, [_control()])
+
+
+def main_of_replication(arguments: Sequence[str]) -> Report:
+    """Replicate over each kind of link."""
+    parser = _parser("wan-replication")
+    parser.add_argument("--mebibytes", type=int, nargs="+", default=[1024], help="sizes of images")
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 8], help="how many layers those have")
+    asked = parser.parse_args(arguments)
+    found = [
+        replication(kind, [size * _MIB // layers] * layers, asked.rounds)
+        for kind, size, layers in product(asked.links, asked.mebibytes, asked.layers)
+    ]
+    return Report("wan-replication", "Replication over a long link", machine.describe(), found, [_control()])
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """What both programs may be told."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
     parser.add_argument(
         "--links", type=Kind.parse, nargs="+", default=_LINKS, help="Mbit/s, or Mbit/s and loss: 100/0.5"
     )
-    parser.add_argument("--shapes", nargs="+", choices=get_args(Shape), default=get_args(Shape))
-    parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 500], help="sizes of unpacked images")
-    parser.add_argument("--mebibytes", type=int, nargs="*", default=[1024], help="sizes of images to replicate")
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 8], help="how many layers those have")
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args(arguments)
-    found: list[Measure] = []
-    for kind, shape, size in product(asked.links, asked.shapes, asked.megabytes):
-        found += deploys(kind, shape, size, asked.rounds)
-    for kind, size, layers in product(asked.links, asked.mebibytes, asked.layers):
-        found.append(replication(kind, [size * _MIB // layers] * layers, asked.rounds))
-    control = f"TCP of both ends is {Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}, untuned."
-    return Report("wan", "Over a long link", machine.describe(), found, [control])
+    return parser
+
+
+def _control() -> str:
+    return f"TCP of both ends is {Path('/proc/sys/net/ipv4/tcp_congestion_control').read_text().strip()}, untuned."

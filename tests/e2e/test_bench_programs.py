@@ -25,7 +25,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.mark.parametrize(
     ("program", "arguments"),
     [
-        (push.main, ["--share", "0.001"]),
+        (push.main, ["--share", "0.03"]),  # of less, the daemon's share would be less than a tick of the kernel's
         (pull.main, ["--megabytes", "1", "--readers", "1", "3"]),
         (restart.main, ["--images", "2"]),
         (memory.main, ["--mebibytes", "1"]),

@@ -40,7 +40,7 @@ def version() -> str:
 class Containerd(Process):
     """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes.
 
-    It listens there, or where another one did that has ended.
+    It listens there, or at the `address` of another one that has ended, and whose directory is around this one.
 
     For as long as the file `halt` exists, it unpacks the first megabyte of a layer of the type `halts` and no more.
     What stops is a stream processor, as containerd calls the programs that it may be told to unpack layers with.
@@ -88,7 +88,7 @@ class Containerd(Process):
         """
         if not _ROOT:
             return list(arguments)
-        return Programs(self.directory, self.directory, Path(_ROOT)).command(*arguments)
+        return Programs(Path(self.address).parent, self.directory, Path(_ROOT)).command(*arguments)
 
     def is_ready(self) -> bool:
         """Whether it answers to ctr."""

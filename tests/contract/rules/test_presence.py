@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -104,12 +103,15 @@ async def test_one_that_cannot_be_used(rig: Rig) -> None:
     assert "'imaginary' does not exist" in str(rig.presence.reason)
 
 
-async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd, directory: Path) -> None:
+async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd) -> None:
     """One that keeps its content elsewhere is taken, and the log says that what was here is not there."""
     containerd.stop()
     await rig.looks()
-    with Containerd(directory, containerd.address), structlog.testing.capture_logs() as log:
+    with (
+        Containerd(containerd.directory / "another", containerd.address) as another,
+        structlog.testing.capture_logs() as log,
+    ):
         await rig.looks_until_back()
     containerd.start()
-    assert [facts.content != containerd.directory for facts in rig.found] == [True, True]
+    assert [facts.content.parents[1] for facts in rig.found] == [containerd.directory, another.directory]
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["containerd.moved"]
