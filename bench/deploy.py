@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from bench import machine
-from bench.deploying import OURS, THEIRS, builder_of, compare, measures
+from bench.deploying import OURS, PUSHED, THEIRS, builder_of, compare, measures
 from bench.image import make_releases
 from bench.measure import file_room, take_memory
 from bench.report import Faster, Measure, Report
@@ -30,7 +30,8 @@ def deploys(megabytes: int, compression: Compression, rounds: int) -> Iterator[M
         layouts = make_releases(room, megabytes * _MB, compression)
         with builder_of(layouts, room / "builder") as builder:
             taken = compare(builder, Registry, room, rounds)
-    return measures(f"{megabytes} MB, {compression}", taken, [_TARGET] if megabytes == _TARGET_SIZE else [])
+    targets = [_TARGET] if megabytes == _TARGET_SIZE else []
+    return measures(f"{megabytes} MB, {compression}", taken, PUSHED, targets)
 
 
 def main(arguments: Sequence[str]) -> Report:

@@ -12,6 +12,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,10 +54,11 @@ class Deploy:
     stored: float
 
 
-_PARTS: Mapping[str, Callable[[Deploy], float]] = {
-    "the push is done": lambda deploy: deploy.push,
-    "the registry has it": lambda deploy: deploy.stored,
-}
+Part = Callable[[Deploy], float]
+
+PUSHED: dict[str, Part] = {"the push is done": lambda deploy: deploy.push}
+STORED: dict[str, Part] = {"the registry has it": lambda deploy: deploy.stored}
+"""Parts of a deploy, by what they reach until."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,14 @@ class Way(ABC):
 
     def deploy(self, builder: Builder, release: Release) -> Deploy:
         """Bring an image from the builder to a container that runs."""
-        with Usage({"builder": builder.containerd, **self._servers()}) as usage:
+        with ThreadPoolExecutor(1) as waiter, Usage({"builder": builder.containerd, **self._servers()}) as usage:
             began = time.monotonic()
             self._push(builder, release)
             pushed = time.monotonic()
+            stored = waiter.submit(self._stored, release)
             started = self._started(self._arrived(release), release)
         figure = replace(usage.figure, seconds=started - began)
-        return Deploy(figure, pushed - began, self._stored(release, pushed) - began)
+        return Deploy(figure, pushed - began, stored.result() - began)
 
     def _started(self, image: str, release: Release) -> float:
         """Start a container; returns when its first line came."""
@@ -118,8 +121,8 @@ class Way(ABC):
         """Wait until the image can be run; returns its name on the host."""
 
     @abstractmethod
-    def _stored(self, release: Release, pushed: float) -> float:
-        """Wait until the registry has the image; returns when that was, of one that is `pushed`."""
+    def _stored(self, release: Release) -> float:
+        """Wait until the registry has an image that is pushed; returns when that was."""
 
     def __enter__(self) -> Self:
         """Start the host."""
@@ -148,7 +151,7 @@ class ByMirror(Way):
         self._wait(release, "unpacked")
         return f"{_UPSTREAM}/{release.name}"
 
-    def _stored(self, release: Release, pushed: float) -> float:  # noqa: ARG002 - that says nothing of the registry
+    def _stored(self, release: Release) -> float:
         self._wait(release, "replicated")
         return time.monotonic()
 
@@ -182,8 +185,8 @@ class ByRegistry(Way):
         self.host.ctr("images", "pull", "--plain-http", image, seconds=_PATIENCE)
         return image
 
-    def _stored(self, release: Release, pushed: float) -> float:  # noqa: ARG002 - it is the same for each
-        return pushed
+    def _stored(self, release: Release) -> float:  # noqa: ARG002 - it was pushed to there
+        return time.monotonic()
 
 
 WAYS: Mapping[str, Callable[[Path, Registry], Way]] = {OURS: ByMirror, THEIRS: ByRegistry}
@@ -213,11 +216,13 @@ def _all_steps(
         return {step: way.deploy(builder, release) for step, release in STEPS.items()}
 
 
-def measures(name: str, taken: Mapping[str, Sequence[Steps]], of_cold: Sequence[Target] = ()) -> Iterator[Measure]:
-    """What was taken, step by step, and of the first one its parts; `of_cold` are the targets of that step."""
+def measures(
+    name: str, taken: Mapping[str, Sequence[Steps]], parts: Mapping[str, Part], of_cold: Sequence[Target] = ()
+) -> Iterator[Measure]:
+    """What was taken, step by step, and of the first one these parts; `of_cold` are the targets of that step."""
     for step in STEPS:
         figures = {way: [steps[step].figure for steps in rounds] for way, rounds in taken.items()}
         yield Measure.timed(f"{name}, {step}", figures, OURS, of_cold if step == _COLD else ())
-    for what, part in _PARTS.items():
+    for what, part in parts.items():
         seconds = {way: [part(steps[_COLD]) for steps in rounds] for way, rounds in taken.items()}
         yield Measure(f"{name}, {_COLD}, until {what}", "s", seconds, OURS)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self, get_args
 
 from bench import machine
-from bench.deploying import OURS, THEIRS, builder_of, compare, measures
+from bench.deploying import OURS, PUSHED, STORED, THEIRS, builder_of, compare, measures
 from bench.image import Shape, make_releases
 from bench.measure import Figure, Usage, file_room, take_memory
 from bench.replication import Bench
@@ -77,7 +77,7 @@ def deploys(kind: Kind, shape: Shape, megabytes: int, rounds: int) -> Iterator[M
         builder = running.enter_context(builder_of(images, room / "builder"))
         taken = compare(builder, partial(FarRegistry, link=link), room, rounds)
     targets = [_DEPLOY] if (kind, megabytes) == (_TARGET_LINK, _TARGET_SIZE) else []
-    return measures(f"{kind}: {megabytes} MB of {shape}", taken, targets)
+    return measures(f"{kind}: {megabytes} MB of {shape}", taken, PUSHED | STORED, targets)
 
 
 def replication(kind: Kind, sizes: Sequence[int], rounds: int) -> Measure:

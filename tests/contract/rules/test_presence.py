@@ -113,5 +113,6 @@ async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd) -
     ):
         await rig.looks_until_back()
     containerd.start()
-    assert [facts.content.parents[1] for facts in rig.found] == [containerd.directory, another.directory]
+    stores = [host.directory / "root/io.containerd.content.v1.content" for host in (containerd, another)]
+    assert [facts.content for facts in rig.found] == stores
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["containerd.moved"]
