@@ -1,5 +1,6 @@
 """Whether containerd is there: it may start after us, restart, be upgraded, or hang."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -58,7 +59,18 @@ class Presence:
         if self.reason is not None:
             self.reason = None
             await self._back()
-        await self._found(facts)
+        await self._tell(facts)
+
+    async def _tell(self, facts: StoreFacts) -> None:
+        """Tell what was found. Who is told may want more of containerd, so go on looking until they are done."""
+        telling = asyncio.ensure_future(self._found(facts))
+        try:
+            while not (await asyncio.wait([telling], timeout=_EVERY))[0]:
+                await self._introspection.ask()
+            telling.result()
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
 
     def _lose(self, reason: str) -> None:
         if reason != self.reason:

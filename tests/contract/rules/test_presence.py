@@ -22,6 +22,7 @@ class Rig:
         self.told: list[str] = []
         self.found = list[StoreFacts]()
         self.clock = clock
+        self.asks_for_more = False
         self.presence = Presence(
             Probe(channel, snapshotter),
             clock,
@@ -32,6 +33,8 @@ class Rig:
 
     async def _find(self, facts: StoreFacts) -> None:
         self.found.append(facts)
+        if self.asks_for_more:
+            await asyncio.Event().wait()  # and is not answered
 
     async def _back(self) -> None:
         self.told.append("back")
@@ -91,6 +94,29 @@ async def test_one_that_hangs(rig: Rig, containerd: Containerd) -> None:
     finally:
         containerd.resume()
     await rig.looks_until_back()
+
+
+async def test_one_that_hangs_as_soon_as_it_is_found(rig: Rig, containerd: Containerd) -> None:
+    """It is lost although whoever was told of it still waits for it; they are told again when it is back."""
+    containerd.kill()
+    await rig.looks()
+    rig.asks_for_more = True
+    containerd.start()
+    rig.clock.advance(1.0)
+    async with asyncio.timeout(60):
+        while len(rig.found) == 1:
+            await asyncio.sleep(0.05)  # it looks in real time now, as long as it takes
+            rig.clock.advance(1.0)
+        containerd.pause()
+        try:
+            await rig.clock.until_asleep(1.0)
+        finally:
+            containerd.resume()
+    assert rig.told[-1] == "lost"
+    assert "DEADLINE_EXCEEDED" in str(rig.presence.reason)
+    rig.asks_for_more = False
+    await rig.looks_until_back()
+    assert len(rig.found) == 3
 
 
 @pytest.mark.parametrize("rig", ["imaginary"], indirect=True)
