@@ -1,11 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-all clients soak check bench clean
+.PHONY: help install demo run test test-all test-stream clients soak check bench clean
 .PHONY: matrix matrix-bookworm matrix-trixie matrix-testing
 
 CONFIG ?=
 PORT ?= 5000
 MINUTES ?= 10
 SEED ?=
+NAME ?=
+ARGUMENTS ?=
 
 # Root's byte code would be in the user's way.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env PYTHONDONTWRITEBYTECODE=1)
@@ -30,6 +32,9 @@ test: install ## the suite, without its slow tests
 
 test-all: install ## the whole suite
 	$(as_root) $(bin)/pytest
+
+test-stream: install ## what depends on the way of blobs into containerd, on the other one
+	$(as_root) env IMPORT=stream SOAK_MINUTES=1 $(bin)/pytest tests/e2e tests/faults tests/soak
 
 clients: install ## the tests of real clients, on the newer versions in Debian testing
 	@.ci/install debootstrap
@@ -57,10 +62,8 @@ check: install ## lint, format, types, imports, dependencies
 	$(bin)/lint-imports
 	$(bin)/deptry .
 
-bench: install ## memory under a large push; replication beside skopeo copy; deploys beside a registry
-	$(as_root) $(bin)/python -m bench.memory
-	$(as_root) $(bin)/python -m bench.replication
-	$(as_root) $(bin)/python -m bench.deploy
+bench: install ## every way beside its peers (bench/README.md); NAME=push for one, ARGUMENTS="--rounds 2" for its own
+	$(as_root) $(bin)/python -m bench $(NAME) $(ARGUMENTS)
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

@@ -1,209 +1,50 @@
 """How soon a container runs from an image that is pushed to the daemon, beside the way over a registry.
 
-`python -m bench.deploy [megabytes [rounds]]` makes an image of four layers, that size when it is unpacked, and deploys
-it in both ways in alternating order: first with layers of gzip, then with layers of zstd.
-
-- registry-mirror: push to it, wait until the image is unpacked, `ctr run`. As always it replicates meanwhile: to a
-  docker-registry on this machine, which has its share of the same processors.
-- docker-registry: push to one on this machine, `ctr images pull`, `ctr run`. A real one would be further away.
-
-The client is `ctr` on a containerd of its own. It sends all blobs at once, as they are and each in one request, as
-BuildKit does; skopeo sends the layers of a layout one after another. Servers and the host's containerd are new for each
-deploy, so that nobody has anything of the image. What is measured is the client from its start to its end, and from
-there to the first line that the container prints.
+Everything is on this machine, and shares its processors: the registry, which would really be further away, and the
+replication to it, which goes on meanwhile. An image is deployed to a host that has nothing of it, then another one of
+which a layer is new, then that again.
 """
 
-import json
-import os
-import random
-import statistics
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import argparse
+from collections.abc import Iterator, Sequence
 
-from tests.rig.containerd import Containerd
-from tests.rig.daemon import Daemon
-from tests.rig.images import Compression, Content, Layer, Layout, Noise, Text, build_image, busybox
+from bench import machine
+from bench.deploying import OURS, PUSHED, THEIRS, builder_of, compare, measures
+from bench.image import make_releases
+from bench.measure import file_room, take_memory
+from bench.report import Faster, Measure, Report
+from tests.rig.images import Compression
 from tests.rig.registry import Registry
-from tests.rig.wire import AdminWire
 
-_UPSTREAM = "registry.example.com"
-_IMAGE = "bench:v1"
-_GREETING = "it runs\n"
 _MB = 10**6
-_PATIENCE = 600.0
-# What the image is made of, each layer a share of it: base, runtime, dependencies, application. Half of the files have
-# less than 4 KB, their mean is 20 KB: 24,000 files in 500 MB. Three of four are text, which compresses to about a
-# third; the others are noise, as pictures and archives are to a compressor.
-_SHARES = (0.2, 0.25, 0.45, 0.1)
-_LOG_MEDIAN, _LOG_SIGMA = 8.3, 1.8
-_TEXTS = 0.75
-_FILES_IN_A_DIRECTORY = 50
 # How much memory a deploy needs, in images: page cache above all.
 _MEMORY = 4
+_TARGET = Faster(3, THEIRS, OURS)
+_TARGET_SIZE = 500
 
 
-@dataclass(frozen=True)
-class Deploy:
-    """What a deploy took, in seconds: from the client's start to its end, and from there to the container's line."""
-
-    push: float
-    start: float
-
-    @property
-    def total(self) -> float:
-        """Both."""
-        return self.push + self.start
+def deploys(megabytes: int, compression: Compression, rounds: int) -> Iterator[Measure]:
+    """Deploy images of a size and a compression in both ways."""
+    take_memory(_MEMORY * megabytes * _MB)
+    with file_room() as room:
+        layouts = make_releases(room, megabytes * _MB, compression)
+        with builder_of(layouts, room / "builder") as builder:
+            taken = compare(builder, Registry, room, rounds)
+    targets = [_TARGET] if megabytes == _TARGET_SIZE else []
+    return measures(f"{megabytes} MB, {compression}", taken, PUSHED, targets)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """What both ways took for the same image."""
-
-    mirror: Deploy
-    registry: Deploy
-
-
-@dataclass(frozen=True)
-class Builder:
-    """A client that has the image in a containerd of its own."""
-
-    containerd: Containerd
-
-    def push(self, host: str) -> float:
-        """Push the image to `host:port`; returns the seconds that the client took."""
-        began = time.monotonic()
-        self.containerd.ctr("images", "push", "--plain-http", f"{host}/{_IMAGE}", _IMAGE, seconds=_PATIENCE)
-        return time.monotonic() - began
-
-
-@contextmanager
-def builder_of(layout: Layout, directory: Path) -> Iterator[Builder]:
-    """A client in `directory`, with the image of a layout."""
-    with Containerd(directory) as containerd:
-        containerd.import_layout(layout.directory, _IMAGE.partition(":")[0])
-        yield Builder(containerd)
-
-
-def make_image(directory: Path, size: int, compression: Compression) -> Layout:
-    """An image of four layers whose files have `size` bytes in all, beside the program that it starts."""
-    layers: list[list[Content]] = [[*_files(place, int(size * share))] for place, share in enumerate(_SHARES)]
-    layers[0] += busybox(_GREETING).files
-    return build_image(directory, [Layer(files, compression) for files in layers])
-
-
-def _files(layer: int, size: int) -> Iterator[Content]:
-    """The files of one layer, the same in each run."""
-    source = random.Random(layer)  # noqa: S311 - it must repeat itself
-    number = 0
-    while size:
-        length = min(size, 1 + int(source.lognormvariate(_LOG_MEDIAN, _LOG_SIGMA)))
-        kind = Text if source.random() < _TEXTS else Noise
-        yield kind(f"srv/{layer}/{number // _FILES_IN_A_DIRECTORY}/{number}", length)
-        size, number = size - length, number + 1
-
-
-def deploy_by_mirror(builder: Builder, directory: Path) -> Deploy:
-    """Push to the daemon of the host that the image is to run on."""
-    with ExitStack() as running:
-        host = running.enter_context(Containerd(directory / "containerd"))
-        upstream = running.enter_context(Registry(directory / "upstream"))
-        daemon = running.enter_context(Daemon(directory / "daemon", host.address, {_UPSTREAM: upstream.url}))
-        push = builder.push(daemon.host)
-        began = time.monotonic()
-        _wait_until_unpacked(daemon)
-        return Deploy(push, _started(host, f"{_UPSTREAM}/{_IMAGE}") - began)
-
-
-def _wait_until_unpacked(daemon: Daemon) -> None:
-    """Do what `registry-mirror wait` does, but for starting it: a platform that deploys runs already."""
-    admin = AdminWire(daemon.directory / "admin.sock", patience=_PATIENCE)
-    answer = admin.ask("GET", f"/wait?image={_IMAGE}&for=unpacked&timeout={_PATIENCE / 2:g}")
-    if not json.loads(answer.body).get("reached"):
-        raise RuntimeError(f"not unpacked: {answer}\n{daemon.log_tail()}")
-
-
-def deploy_by_registry(builder: Builder, directory: Path) -> Deploy:
-    """Push to a registry, and pull from there on the host that the image is to run on."""
-    with Containerd(directory / "containerd") as host, Registry(directory / "registry") as registry:
-        push = builder.push(registry.host)
-        began = time.monotonic()
-        image = f"{registry.host}/{_IMAGE}"
-        host.ctr("images", "pull", "--plain-http", image, seconds=_PATIENCE)
-        return Deploy(push, _started(host, image) - began)
-
-
-def _started(host: Containerd, image: str) -> float:
-    """Start a container; returns when its first line came."""
-    lines = host.container_lines(image)
-    first, now = next(lines, ""), time.monotonic()
-    if (printed := [first, *lines]) != [_GREETING]:
-        raise RuntimeError(f"the container printed {printed}\n{host.log_tail()}")
-    return now
-
-
-Way = Callable[[Builder, Path], Deploy]
-_WAYS: Sequence[Way] = (deploy_by_mirror, deploy_by_registry)
-
-
-def measure(size: int, compression: Compression, rounds: int) -> list[Pair]:
-    """Deploy an image in both ways, `rounds` times in alternating order."""
-    with tempfile.TemporaryDirectory(prefix="mirror-") as scratch:
-        layout = make_image(Path(scratch, "layout"), size, compression)
-        with builder_of(layout, Path(scratch, "builder")) as builder:
-            return [_pair(builder, number) for number in range(rounds)]
-
-
-def _pair(builder: Builder, number: int) -> Pair:
-    first = number % 2
-    took = {way: _deploy(_WAYS[way], builder) for way in (first, 1 - first)}
-    return Pair(took[0], took[1])
-
-
-def _deploy(way: Way, builder: Builder) -> Deploy:
-    """One deploy, on a disk that has nothing to write of those before."""
-    os.sync()
-    with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
-        return way(builder, Path(directory))
-
-
-def _take_memory(size: int) -> None:
-    """Have the machine give us memory before the clock runs: a virtual one takes a second for a GiB of fresh pages."""
-    with tempfile.TemporaryFile() as file:
-        for _ in range(0, size, _MB):
-            file.write(bytes(_MB))
-
-
-def _report(size: int, compression: Compression, pairs: Sequence[Pair]) -> None:
-    print(f"four layers of {compression}, {size // _MB} MB, {len(pairs)} rounds: min / median / max")
-    parts: dict[str, Callable[[Deploy], float]] = {
-        "push": lambda deploy: deploy.push,
-        "then until it runs": lambda deploy: deploy.start,
-        "both": lambda deploy: deploy.total,
-    }
-    for name, part in parts.items():
-        mirror, registry = [part(pair.mirror) for pair in pairs], [part(pair.registry) for pair in pairs]
-        ratio = [theirs / ours for ours, theirs in zip(mirror, registry, strict=True)]
-        print(f"  {name + ':':20} registry-mirror {_spread(mirror)} s, docker-registry {_spread(registry)} s")
-        print(f"  {'':20} docker-registry / registry-mirror {_spread(ratio)}")
-
-
-def _spread(figures: Sequence[float]) -> str:
-    return " / ".join(f"{figure:.2f}" for figure in (min(figures), statistics.median(figures), max(figures)))
-
-
-def main(megabytes: int = 500, rounds: int = 4) -> None:
-    """Print the figures."""
-    size = megabytes * _MB
-    _take_memory(_MEMORY * size)
-    compressions: Sequence[Compression] = ("gzip", "zstd")
-    for compression in compressions:
-        _report(size, compression, measure(size, compression, rounds))
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def main(arguments: Sequence[str]) -> Report:
+    """Deploy images of each size and compression."""
+    parser = argparse.ArgumentParser(prog="python -m bench deploy")
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 500, 2000], help="sizes of unpacked images")
+    parser.add_argument("--compressions", nargs="+", choices=["gzip", "zstd"], default=["gzip", "zstd"])
+    parser.add_argument("--rounds", type=int, default=4)
+    asked = parser.parse_args(arguments)
+    found = [
+        measure
+        for megabytes in asked.megabytes
+        for compression in asked.compressions
+        for measure in deploys(megabytes, compression, asked.rounds)
+    ]
+    return Report("deploy", "From the first byte of a push to a container's first line", machine.describe(), found)

@@ -1,14 +1,18 @@
 """How much memory the daemon needs for one large layer, and how long its push takes beside docker-registry's.
 
-`python -m bench.memory [GiB]` pushes the same image with skopeo to the daemon and to docker-registry, in turn.
+skopeo pushes the same image to both in turn; each is new for it. The daemon then finishes its work with the image.
 """
 
-import sys
+import argparse
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from bench import machine
+from bench.measure import Figure, Usage, alternate, take_memory
+from bench.report import Measure, Report
 from tests.rig.clients import skopeo_push
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
@@ -17,58 +21,58 @@ from tests.rig.registry import Registry
 
 _UPSTREAM = "registry.example.com"
 _MIB = 1 << 20
+_OURS, _PEER = "registry-mirror", "docker-registry"
+# How much memory a push needs, in images: page cache above all.
+_MEMORY = 4
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a push took: seconds until the client was done, and the peak of the server's memory in bytes."""
+class Push:
+    """What a push took, and the peak of the server's memory in bytes once it was done with the image."""
 
-    seconds: float
-    peak: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """The daemon's figures, its peak once the image was unpacked and replicated too, and the peer's figures."""
-
-    daemon: Figures
+    figure: Figure
     peak_at_the_end: int
-    peer: Figures
 
 
-def measure(size: int, directory: Path) -> Result:
+def measure(size: int, rounds: int, directory: Path) -> Mapping[str, Sequence[Push]]:
     """Push an image with one layer of `size` bytes to both, and let the daemon finish its work with it."""
     layout = build_image(directory / "layout", [Layer([Noise("noise", size)], "none")])
+    return alternate({_OURS: partial(_push_to_daemon, layout), _PEER: partial(_push_to_peer, layout)}, rounds)
+
+
+def _push_to_daemon(layout: Layout) -> Push:
     with (
-        Containerd(directory / "containerd") as containerd,
-        Registry(directory / "upstream") as upstream,
-        Registry(directory / "peer") as peer,
-        Daemon(directory / "daemon", containerd.address, {_UPSTREAM: upstream.url}) as daemon,
+        tempfile.TemporaryDirectory(prefix="mirror-") as directory,
+        Containerd(Path(directory, "containerd")) as containerd,
+        Registry(Path(directory, "upstream")) as upstream,
+        Daemon(Path(directory, "daemon"), containerd.address, {_UPSTREAM: upstream.url}) as daemon,
     ):
-        beside = _push(layout, peer)
-        ours = _push(layout, daemon)
+        with Usage({"daemon": daemon, "containerd": containerd}) as usage:
+            skopeo_push(layout, f"{daemon.host}/bench:v1")
         for goal in ("unpacked", "replicated"):
             daemon.wait("bench:v1", goal, seconds=600)
-        return Result(ours, daemon.peak_memory(), beside)
+        return Push(usage.figure, daemon.peak_memory())
 
 
-def _push(layout: Layout, server: Registry | Daemon) -> Figures:
-    began = time.monotonic()
-    skopeo_push(layout, f"{server.host}/bench:v1")
-    return Figures(time.monotonic() - began, server.peak_memory())
+def _push_to_peer(layout: Layout) -> Push:
+    with tempfile.TemporaryDirectory(prefix="mirror-") as directory, Registry(Path(directory)) as registry:
+        with Usage({"registry": registry}) as usage:
+            skopeo_push(layout, f"{registry.host}/bench:v1")
+        return Push(usage.figure, registry.peak_memory())
 
 
-def main() -> None:
-    """Print the figures."""
-    size = int(float(sys.argv[1]) * 1024 * _MIB) if len(sys.argv) > 1 else 2048 * _MIB
+def main(arguments: Sequence[str]) -> Report:
+    """Push to both."""
+    parser = argparse.ArgumentParser(prog="python -m bench memory")
+    parser.add_argument("--mebibytes", type=int, default=2048, help="the size of the layer")
+    parser.add_argument("--rounds", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    size = asked.mebibytes * _MIB
+    take_memory(_MEMORY * size)
     with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
-        result = measure(size, Path(directory))
-    print(f"one layer of {size // _MIB} MiB, pushed with skopeo")
-    print(f"registry-mirror: {result.daemon.seconds:6.1f} s, peak memory {result.daemon.peak / _MIB:.0f} MiB")
-    print(f"  unpacked and replicated too: peak memory {result.peak_at_the_end / _MIB:.0f} MiB")
-    print(f"docker-registry: {result.peer.seconds:6.1f} s, peak memory {result.peer.peak / _MIB:.0f} MiB")
-    print(f"time, registry-mirror / docker-registry: {result.daemon.seconds / result.peer.seconds:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+        pushes = measure(size, asked.rounds, Path(directory))
+    what = f"one layer of {asked.mebibytes} MiB"
+    seconds = Measure.timed(what, {way: [push.figure for push in took] for way, took in pushes.items()}, _OURS)
+    peaks = {way: [push.peak_at_the_end / _MIB for push in took] for way, took in pushes.items()}
+    done = Measure(f"{what}, peak memory when all is done with it", "MiB", peaks, _OURS)
+    return Report("memory", "One large layer, pushed with skopeo", machine.describe(), [seconds, done])

@@ -1,23 +1,27 @@
-"""How fast images get from the daemon to their upstream, beside `skopeo copy` of the same image to the same registry.
+"""How fast images get from the daemon to their upstream, beside `skopeo copy` and `ctr images push`.
 
-`python -m bench.replication [MiB [rounds]]` makes images of that size: of several layers, and of one. An image is here
-as a whole before the clock starts, and the upstream hangs until then, so that neither the push nor a retry is measured.
+The images are of several layers, and of one. An image is here as a whole before the clock starts, and the upstream
+hangs until then, so that neither the push nor a retry is measured.
 skopeo takes the layers of a layout one after another, so stream against stream are the figures of one layer.
 """
 
-import resource
+import argparse
+import os
 import shutil
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Self
 
+from bench import machine
+from bench.measure import Figure, Usage, alternate
+from bench.report import Measure, Report
 from tests.rig.clients import skopeo_push
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
@@ -27,40 +31,14 @@ from tests.rig.sse import listening
 
 _UPSTREAM = "registry.example.com"
 _MIB = 1 << 20
+OURS = "registry-mirror"
 _SMALL = [1 << 10, 20 << 10, 400 << 10]
 # An image for another machine is not unpacked: that would be measured, too.
 _ELSEWHERE = Platform(architecture="s390x")
+_PLATFORM = "linux/s390x"
+_PATIENCE = 3600.0
 # The upstream hangs for as long as a push takes.
 _PATIENT: dict[str, object] = {"stall": 600.0}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a copy took: seconds, and seconds of processor time; the daemon's with that of its containerd."""
-
-    seconds: float
-    processor: float
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What both took for the same image."""
-
-    daemon: Cost
-    skopeo: Cost
-
-    @property
-    def speed(self) -> float:
-        """The daemon's throughput, in skopeo's."""
-        return self.skopeo.seconds / self.daemon.seconds
-
-
-@dataclass(frozen=True)
-class Result:
-    """Of each round a pair, and the peak of the daemon's memory until its end, in bytes."""
-
-    pairs: Sequence[Pair]
-    peaks: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -72,12 +50,16 @@ class HeadStart:
 
 
 class Bench:
-    """A daemon, its containerd and its upstream in `directory`; with `eager` blobs are sent before their manifest."""
+    """A daemon, its containerd, its upstream and another client in `directory`.
 
-    def __init__(self, directory: Path, *, eager: bool) -> None:
+    With `eager` blobs are sent before their manifest. An `upstream` of the caller's is started here, too.
+    """
+
+    def __init__(self, directory: Path, *, eager: bool, upstream: Registry | None = None) -> None:
         self._directory = directory
         self._containerd = Containerd(directory / "containerd")
-        self.upstream = Registry(directory / "upstream")
+        self._client = Containerd(directory / "client")
+        self.upstream = upstream or Registry(directory / "upstream")
         self.daemon = Daemon(
             directory / "daemon",
             self._containerd.address,
@@ -89,7 +71,7 @@ class Bench:
     def __enter__(self) -> Self:
         """Start them."""
         with ExitStack() as running:
-            for part in (self._containerd, self.upstream, self.daemon):
+            for part in (self._containerd, self._client, self.upstream, self.daemon):
                 running.enter_context(part)
             self._running = running.pop_all()
         return self
@@ -104,12 +86,13 @@ class Bench:
         layers = [Layer([Noise(f"{unique}-{place}", size)], "none") for place, size in enumerate(sizes)]
         return build_image(self._directory / name, layers, target=_ELSEWHERE)
 
-    def replicate(self, layout: Layout, name: str) -> Cost:
+    def replicate(self, layout: Layout, name: str) -> Figure:
         """Push an image and let it go upstream only then: what the way there takes."""
         self.upstream.pause()
         skopeo_push(layout, f"{self.daemon.host}/{name}:v1")
-        before = self._processor()
-        return Cost(self._replicated(name), self._processor() - before)
+        with Usage({"daemon": self.daemon, "containerd": self._containerd}) as usage:
+            seconds = self._replicated(name)
+        return replace(usage.figure, seconds=seconds)
 
     def _replicated(self, name: str) -> float:
         """Let the upstream go on and wait; returns the seconds until the log says that the image is there.
@@ -130,21 +113,26 @@ class Bench:
         [end] = [line for line in ends if (line["kind"], line["image"]) == ("replicate", image)]
         return datetime.fromisoformat(end["timestamp"]).timestamp()
 
-    def _processor(self) -> float:
-        """Seconds of processor time of the daemon and its containerd so far."""
-        return self.daemon.processor_time() + self._containerd.processor_time()
-
-    def copy(self, layout: Layout, name: str) -> Cost:
+    def copy(self, layout: Layout, name: str) -> Figure:
         """Copy an image to the upstream with skopeo."""
-        began, before = time.monotonic(), _processor_of_children()
-        skopeo_push(layout, f"{self.upstream.host}/{name}:v1")
-        return Cost(time.monotonic() - began, _processor_of_children() - before)
+        with Usage({}) as usage:
+            skopeo_push(layout, f"{self.upstream.host}/{name}:v1")
+        return usage.figure
+
+    def push(self, layout: Layout, name: str) -> Figure:
+        """Push an image to the upstream from a containerd that has it."""
+        self._client.import_layout(layout.directory, f"{self.upstream.host}/{name}")
+        os.sync()
+        with Usage({"containerd": self._client}) as usage:
+            image = f"{self.upstream.host}/{name}:v1"
+            self._client.ctr("images", "push", "--plain-http", "--platform", _PLATFORM, image, seconds=_PATIENCE)
+        return usage.figure
 
     def head_start(self, layout: Layout, name: str) -> HeadStart:
         """Push an image, see how much of it is upstream already, and wait for the rest."""
         skopeo_push(layout, f"{self.daemon.host}/{name}:v1")
         self.upstream.pause()
-        share = self._stored() / sum(blob.size for blob in layout.children)
+        share = self._stored() / sum(blob.size for blob in (layout.top, *layout.children))
         return HeadStart(share, self._replicated(name))
 
     def _stored(self) -> int:
@@ -152,30 +140,30 @@ class Bench:
         return sum(file.stat().st_size for file in self.upstream.directory.rglob("data") if file.is_file())
 
 
-def _processor_of_children() -> float:
-    """Seconds of processor time of the programs that have ended."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
-
-
-def measure(sizes: Sequence[int], rounds: int, directory: Path) -> Result:
+def measure(sizes: Sequence[int], rounds: int, directory: Path) -> Mapping[str, Sequence[Figure]]:
     """Bring images with layers of these sizes upstream both ways, in alternating order."""
-    pairs: list[Pair] = []
-    peaks: list[int] = []
     with Bench(directory, eager=False) as bench:
-        for number in range(rounds):
-            pairs.append(_pair(bench, number, sizes))
-            peaks.append(bench.daemon.peak_memory())
-    return Result(pairs, peaks)
+        return compare(bench, sizes, rounds)
 
 
-def _pair(bench: Bench, number: int, sizes: Sequence[int]) -> Pair:
-    layout = bench.image(f"round-{number}", sizes)
-    ways = [bench.replicate, bench.copy]
-    first = number % 2
-    costs = {way: ways[way](layout, f"{way}-{number}") for way in (first, 1 - first)}
-    shutil.rmtree(layout.directory)
-    return Pair(costs[0], costs[1])
+def compare(
+    bench: Bench, sizes: Sequence[int], rounds: int, others: Mapping[str, Callable[[], Figure]] | None = None
+) -> Mapping[str, Sequence[Figure]]:
+    """The same on servers that run; the `others` take their turns, too."""
+    ways = {OURS: bench.replicate, "skopeo copy": bench.copy, "ctr images push": bench.push}
+    images = count()
+    bringing = {name: partial(_bring, bench, way, sizes, images) for name, way in ways.items()}
+    return alternate({**bringing, **(others or {})}, rounds)
+
+
+def _bring(bench: Bench, way: Callable[[Layout, str], Figure], sizes: Sequence[int], images: Iterator[int]) -> Figure:
+    name = f"image-{next(images)}"
+    layout = bench.image(name, sizes)
+    os.sync()
+    try:
+        return way(layout, name)
+    finally:
+        shutil.rmtree(layout.directory)
 
 
 def measure_head_start(sizes: Sequence[int], directory: Path) -> HeadStart:
@@ -184,35 +172,22 @@ def measure_head_start(sizes: Sequence[int], directory: Path) -> HeadStart:
         return bench.head_start(bench.image("image", sizes), "image")
 
 
-def _report(what: str, size: int, result: Result) -> None:
-    print(f"{what}, {size // _MIB} MiB, {len(result.pairs)} rounds: min / median / max")
-    _report_costs("registry-mirror", [pair.daemon for pair in result.pairs])
-    _report_costs("skopeo copy", [pair.skopeo for pair in result.pairs])
-    print(f"  throughput, registry-mirror / skopeo: {_spread([pair.speed for pair in result.pairs])}")
-    peaks = ", ".join(f"{peak / _MIB:.0f}" for peak in result.peaks)
-    print(f"  registry-mirror's peak memory after each round: {peaks} MiB")
-
-
-def _report_costs(who: str, costs: Sequence[Cost]) -> None:
-    seconds, processor = _spread([cost.seconds for cost in costs]), _spread([cost.processor for cost in costs])
-    print(f"  {who + ':':16} {seconds} s, processor time {processor} s")
-
-
-def _spread(figures: Sequence[float]) -> str:
-    return " / ".join(f"{figure:.2f}" for figure in (min(figures), statistics.median(figures), max(figures)))
-
-
-def main(mebibytes: int = 384, rounds: int = 6) -> None:
-    """Print the figures."""
-    size = mebibytes * _MIB
+def main(arguments: Sequence[str]) -> Report:
+    """Replicate images of either shape."""
+    parser = argparse.ArgumentParser(prog="python -m bench replication")
+    parser.add_argument("--mebibytes", type=int, default=384, help="the size of an image")
+    parser.add_argument("--rounds", type=int, default=6)
+    asked = parser.parse_args(arguments)
+    size = asked.mebibytes * _MIB
     shapes = {"six layers and small ones": [size // 6] * 6 + _SMALL, "one layer": [size]}
+    measures, notes = [], []
     for what, sizes in shapes.items():
         with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
-            _report(what, size, measure(sizes, rounds, Path(directory)))
+            figures = measure(sizes, asked.rounds, Path(directory))
+        measures.append(Measure.timed(f"{asked.mebibytes} MiB in {what}", figures, OURS))
         with tempfile.TemporaryDirectory(prefix="mirror-") as directory:
             ahead = measure_head_start(sizes, Path(directory))
-        print(f"  eager: {ahead.share:.0%} is upstream when the push returns, all of it {ahead.seconds:.2f} s later")
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+        notes.append(
+            f"Eager, {what}: {ahead.share:.0%} is upstream when the push returns, all {ahead.seconds:.2f} s later."
+        )
+    return Report("replication", "From the daemon to its upstream", machine.describe(), measures, notes)

@@ -64,13 +64,15 @@ class Containerd(_Section, frozen=True):
     """Which containerd images are imported into, and how they are unpacked there.
 
     `labels` go on every image record. Without any, those of the namespace k8s.io get the one that the kubelet's side of
-    containerd puts on its own.
+    containerd puts on its own. `import` is how blobs get into its store: `direct` as files that are linked into it,
+    `stream` through it, `auto` directly where that is possible.
     """
 
     address: Path = Path("/run/containerd/containerd.sock")
     namespace: Namespace = "default"
     snapshotter: Text = "overlayfs"
     labels: dict[str, Text] | None = None
+    importer: Literal["auto", "stream", "direct"] = msgspec.field(name="import", default="auto")
 
     @property
     def image_labels(self) -> dict[str, str]:

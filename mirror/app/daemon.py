@@ -16,6 +16,7 @@ from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator
 from mirror.core.outlast import outlast
+from mirror.core.ports import StoreFacts
 from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
@@ -59,7 +60,7 @@ class Daemon:
         self.operator = _operator(rooms, wiring)
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
-        self.readiness = Readiness([lambda: self.presence.reason, gate.reason, lambda: self.space.evictor.reason])
+        self.readiness = self._readiness(rooms, gate)
         self.reconciler = make_reconciler(
             rooms,
             self.registries.names,
@@ -69,6 +70,16 @@ class Daemon:
             changed=changed,
         )
         self.tasks = self._tasks(settings, rooms, wiring, board)
+
+    def _readiness(self, rooms: Rooms, gate: Gate) -> Readiness:
+        return Readiness(
+            [
+                lambda: self.presence.reason,
+                lambda: rooms.importers.reason,
+                gate.reason,
+                lambda: self.space.evictor.reason,
+            ]
+        )
 
     def _tasks(
         self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board
@@ -173,13 +184,18 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
+    async def found(facts: StoreFacts) -> None:
+        space.capacity.learn(facts)
+        rooms.files.learn(facts)
+        await rooms.importers.choose(facts)
+
     async def back() -> None:
         """What failed for want of containerd is tried again at once."""
         rooms.channel.resume()
         await outlast(rooms.clock, lambda: rooms.jobs.hurry(None))
         changed.fire()
 
-    return Presence(rooms.probe, rooms.clock, found=space.capacity.learn, lost=rooms.channel.suspend, back=back)
+    return Presence(rooms.probe, rooms.clock, found=found, lost=rooms.channel.suspend, back=back)
 
 
 def _not_at_all(*_: object) -> None:

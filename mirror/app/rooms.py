@@ -12,11 +12,14 @@ from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
 from mirror.containerd.events import EventStream
+from mirror.containerd.files import ContentFiles
 from mirror.containerd.images import ImageRecords
+from mirror.containerd.importer import Importers
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.probe import Probe
 from mirror.containerd.replacement import ContentReplacement
 from mirror.containerd.snapshots import Snapshotter
+from mirror.containerd.stream import StreamImporter
 from mirror.core.jobs import Backoff
 from mirror.core.replication.breaker import Breaker
 from mirror.journal.db import Database
@@ -41,12 +44,14 @@ class Rooms:
         self.database = database
         self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
-        self.content = ContentStore(self.channel, self.clock)
-        self.images = ImageRecords(self.channel, settings.containerd.image_labels)
+        self.files = ContentFiles()
         self.leases = LeaseManager(self.channel, self.clock)
+        self.importers = Importers(self.channel, self.clock, self.leases, settings.containerd.importer)
+        self.content = ContentStore(self.channel, self.importers, files=self.files)
+        self.images = ImageRecords(self.channel, settings.containerd.image_labels)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
         self.containers = ContainerRecords(self.channel, settings.containerd.snapshotter)
-        self.replacement = ContentReplacement(self.content, self.leases)
+        self.replacement = ContentReplacement(self.content, StreamImporter(self.channel, self.clock), self.leases)
         self.events = EventStream(self.channel)
         self.grants = GrantsTable(database)
         self.uploads = UploadsTable(database)

@@ -1,19 +1,22 @@
 """The content store: blobs by digest, and the ingests that become blobs."""
 
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC
-from typing import TypeAlias, TypeVar
+from io import FileIO
+from typing import TypeAlias
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel, begins_with, store_errors
-from mirror.containerd.ingest import BlobIngest, Patience, WriteStream
-from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
-from mirror.core.ports import Blob, Clock
+from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.files import ContentFiles
+from mirror.containerd.importer import Importer
+from mirror.containerd.ingest import Patience, WriteStream
+from mirror.core.errors import ContentMissingError, DigestMismatchError
+from mirror.core.ports import Blob, Ingest
 from mirror.oci.names import Digest, digest_of
 from mirror.pb import content_pb2 as pb
 from mirror.pb.content_pb2_grpc import ContentStub
@@ -21,20 +24,24 @@ from mirror.pb.content_pb2_grpc import ContentStub
 _GC_REFERENCE = "containerd.io/gc.ref.content."
 _ReadCall: TypeAlias = "grpc.aio.UnaryStreamCall[pb.ReadContentRequest, pb.ReadContentResponse]"
 
-_T = TypeVar("_T")
-
-# A write is refused with the first, an abort with the second: it removes a directory that the stream still writes to.
-_BUSY = re.compile(r"\blocked for\b|directory not empty")
-_LOCK_PATIENCE = 5.0
-_LOCK_POLL = 0.2
-
 
 class ContentStore:
-    """Implements `mirror.core.ports.Content`; the clock paces the wait for a ref that is still locked."""
+    """Implements `mirror.core.ports.Content`; blobs come by way of an importer.
 
-    def __init__(self, channel: Channel, clock: Clock, patience: Patience | None = None) -> None:
+    What `files` cannot read is read over gRPC, and everything without them.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        importer: Importer,
+        patience: Patience | None = None,
+        *,
+        files: ContentFiles | None = None,
+    ) -> None:
         self._channel = channel
-        self._clock = clock
+        self._importer = importer
+        self._files = files or ContentFiles()
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
 
@@ -55,8 +62,31 @@ class ContentStore:
         request = pb.DeleteContentRequest(digest=digest)
         await self._channel.attempt(self._stub.Delete, request, unless=StatusCode.NOT_FOUND)
 
-    async def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """See `Content.read`; closing the generator ends the call."""
+    async def read(
+        self, digest: Digest, offset: int = 0, length: int = 0, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See `Content.read`; closing the generator ends the call, and closes the file."""
+        if size is None and self._files.are_known:
+            size = await self.size(digest)
+        if size is not None:
+            end = min(offset + length, size) if length else size
+            async with aclosing(self._files.read(digest, size, range(offset, end))) as pieces:
+                async for data in pieces:
+                    yield data
+                    offset += len(data)
+            if offset >= end:
+                return
+            length = end - offset
+        async with aclosing(self._streamed(digest, offset, length)) as chunks:
+            async for data in chunks:
+                yield data
+
+    async def file(self, digest: Digest, size: int) -> FileIO | None:
+        """See `Content.file`."""
+        return await self._files.open(digest, size)
+
+    async def _streamed(self, digest: Digest, offset: int, length: int) -> AsyncGenerator[bytes]:
+        """As `read`, over gRPC."""
         call = self._stub.Read(
             pb.ReadContentRequest(digest=digest, offset=offset, size=length), metadata=self._channel.metadata()
         )
@@ -76,43 +106,21 @@ class ContentStore:
             raise ContentMissingError(digest) from error
         return answer.data if isinstance(answer, pb.ReadContentResponse) else b""
 
-    async def ingest(self, ref: str, lease: str) -> BlobIngest:
-        """See `Content.ingest`; a ref that another stream is writing to is waited for, for some seconds."""
-        return await self._when_free(lambda: self._open(ref, lease))
-
-    async def _open(self, ref: str, lease: str) -> BlobIngest:
-        stream = WriteStream(self._channel, lease)
-        await stream.send(pb.WriteContentRequest(action=pb.STAT, ref=ref), self._patience.message)
-        state = await stream.answer(self._patience.whole)
-        return BlobIngest(stream, state, self._patience)
+    async def ingest(self, ref: str, lease: str) -> Ingest:
+        """See `Content.ingest`."""
+        return await self._importer.open(ref, lease)
 
     async def ingested(self, ref: str) -> int | None:
         """See `Content.ingested`."""
-        request = pb.StatusRequest(ref=ref)
-        answer = await self._channel.attempt(self._stub.Status, request, unless=StatusCode.NOT_FOUND)
-        return None if answer is None else answer.status.offset
+        return await self._importer.offset(ref)
 
     async def ingests(self, prefix: str) -> Sequence[str]:
         """See `Content.ingests`."""
-        request = pb.ListStatusesRequest(filters=[begins_with("ref", prefix)])
-        answer = await self._channel.call(self._stub.ListStatuses, request)
-        return [status.ref for status in answer.statuses]
+        return await self._importer.refs(prefix)
 
     async def abort(self, ref: str) -> None:
         """See `Content.abort`."""
-        request = pb.AbortRequest(ref=ref)
-        await self._when_free(lambda: self._channel.attempt(self._stub.Abort, request, unless=StatusCode.NOT_FOUND))
-
-    async def _when_free(self, step: Callable[[], Awaitable[_T]]) -> _T:
-        """Repeat a step on an ingest until the stream that had it has let go, which may be a moment after its end."""
-        give_up = self._clock.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                return await step()
-            except StoreUnavailableError as error:
-                if not _BUSY.search(str(error)) or self._clock.monotonic() >= give_up:
-                    raise
-            await self._clock.sleep(_LOCK_POLL)
+        await self._importer.abort(ref)
 
     async def put(self, data: bytes, digest: Digest, lease: str, edges: Mapping[str, Digest]) -> None:
         """See `Content.put`."""

@@ -1,12 +1,14 @@
 """Image records: containerd's names for content, which are our tags."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 
+import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel, begins_with
+from mirror.containerd.channel import Channel, begins_with, store_errors
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Image
 from mirror.oci.manifest import Descriptor
@@ -16,6 +18,9 @@ from mirror.pb import types_pb2
 from mirror.pb.images_pb2_grpc import ImagesStub
 
 _ROUNDS = 5
+_DIGITS = "0123456789abcdef"
+# containerd reads all of its records for it, which takes seconds where it has a hundred thousand.
+_LISTED_WITHIN = 60.0
 
 
 class ImageRecords:
@@ -32,11 +37,24 @@ class ImageRecords:
         answer = await self._channel.attempt(self._stub.Get, request, unless=StatusCode.NOT_FOUND)
         return None if answer is None else _read(answer.image)
 
-    async def list(self, prefix: str) -> list[Image]:
-        """See `Images.list`."""
-        request = pb.ListImagesRequest(filters=[begins_with("name", prefix)])
-        answer = await self._channel.call(self._stub.List, request)
-        return [_read(image) for image in answer.images]
+    async def list(self, prefix: str) -> Sequence[Image]:
+        """See `Images.list`; a record that others move meanwhile may be missing, if it is a list in parts."""
+        return await self._list(begins_with("name", prefix), _DIGITS)
+
+    async def _list(self, named: str, digits: str) -> Sequence[Image]:
+        """Those whose digests begin with one of these digits; in two parts, if all are too much for one message."""
+        request = pb.ListImagesRequest(filters=[f'{named},target.digest~="^sha256:[{digits}]"'])
+        try:
+            with store_errors(StatusCode.RESOURCE_EXHAUSTED):
+                async with self._channel.patience(_LISTED_WITHIN):
+                    answer = await self._channel.send(self._stub.List, request, deadline=_LISTED_WITHIN)
+        except grpc.aio.AioRpcError as error:
+            if len(digits) == 1:
+                raise StoreUnavailableError("there are more images than containerd can list") from error
+            half = len(digits) // 2
+            return [*await self._list(named, digits[:half]), *await self._list(named, digits[half:])]
+        # On a thread, as it may be tens of thousands that the event loop would wait for.
+        return await asyncio.to_thread(lambda: [_read(image) for image in answer.images])
 
     async def delete(self, name: str) -> None:
         """See `Images.delete`."""

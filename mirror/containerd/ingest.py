@@ -5,7 +5,7 @@ knows without looking at the bytes, and a caller could claim a blob it never had
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,17 +17,19 @@ from mirror.containerd.channel import Channel, store_errors
 from mirror.core.errors import DigestMismatchError, StoreUnavailableError
 from mirror.oci.names import Digest
 from mirror.pb.content_pb2 import COMMIT, WRITE, WriteContentRequest, WriteContentResponse
-from mirror.pb.content_pb2_grpc import ContentStub
 
-MESSAGE = 512 * 1024
-"""Bytes in a message: smaller ones cost CPU, larger ones memory without a gain."""
+MESSAGE = 1024 * 1024
+"""Bytes from which on a message is sent: smaller ones cost CPU, larger ones memory without a gain."""
 
-WINDOW = 8
+WINDOW = 4
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
 
 _Answer = TypeVar("_Answer")
 
+_METHOD = "/containerd.services.content.v1.Content/Write"
 _PARTING = 2.0
+_DATA = WriteContentRequest.DATA_FIELD_NUMBER << 3 | 2  # its tag: a field that begins with its length
+_SEVEN_BITS, _MORE = 0x7F, 0x80
 _ENDED = "containerd ended the write stream before its time"
 
 
@@ -47,7 +49,9 @@ class WriteStream:
 
     def __init__(self, channel: Channel, lease: str) -> None:
         self._channel = channel
-        self._call = ContentStub(channel.grpc).Write(metadata=channel.metadata(lease))
+        write: grpc.aio.StreamStreamMultiCallable[bytes, WriteContentResponse]
+        write = channel.grpc.stream_stream(_METHOD, None, WriteContentResponse.FromString)
+        self._call = write(metadata=channel.metadata(lease))
         self._answers = aiter(self._call)
         self._ending: grpc.aio.AioRpcError | None = None
         self._closed = False
@@ -92,11 +96,12 @@ class WriteStream:
         self._closed = True
         self._call.cancel()
 
-    async def send(self, request: WriteContentRequest, within: float) -> None:
-        """Hand over one message, waiting at most `within` seconds for the transport to take it."""
+    async def send(self, request: WriteContentRequest, within: float, data: Sequence[bytes | memoryview] = ()) -> None:
+        """Hand over one message with this `data`, waiting at most `within` seconds for the transport to take it."""
+        message = b"".join([request.SerializeToString(), *_field(data)])
         async with self._step(within):
             try:
-                await self._call.write(request)
+                await self._call.write(message)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 # A failed write does not know why the call is over; the end of the answers does, and raises it.
                 await self._drain()
@@ -147,23 +152,27 @@ class BlobIngest:
         self._sent = state.offset
         self._digest = state.digest
         self._unanswered = 0
-        self._buffer = bytearray()
+        self._pieces: list[memoryview] = []
+        self._collected = 0
 
     @property
     def offset(self) -> int:
         """See `Ingest.offset`."""
-        return self._sent + len(self._buffer)
+        return self._sent + self._collected
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """See `Ingest.write`; what does not fill a message waits in memory for more, or for `flush`."""
-        self._buffer += data
-        while len(self._buffer) >= MESSAGE:
-            await self._send(MESSAGE)
+        for start in range(0, len(data), MESSAGE):
+            piece = memoryview(data)[start : start + MESSAGE]
+            self._pieces.append(piece)
+            self._collected += len(piece)
+            if self._collected >= MESSAGE:
+                await self._send()
 
     async def flush(self) -> None:
         """See `Ingest.flush`."""
-        if self._buffer:
-            await self._send(len(self._buffer))
+        if self._pieces:
+            await self._send()
         while self._unanswered:
             await self._answer()
 
@@ -188,21 +197,35 @@ class BlobIngest:
         """See `Ingest.close`."""
         await self._stream.close()
 
-    async def _send(self, size: int) -> None:
+    async def _send(self) -> None:
         while self._unanswered >= WINDOW:
             await self._answer()
-        with memoryview(self._buffer) as view:
-            data = bytes(view[:size])
-        request = WriteContentRequest(action=WRITE, offset=self._sent, data=data)
-        await self._stream.send(request, self._patience.message)
-        del self._buffer[:size]
-        self._sent += size
+        request = WriteContentRequest(action=WRITE, offset=self._sent)
+        await self._stream.send(request, self._patience.message, self._pieces)
+        self._sent += self._collected
+        self._pieces, self._collected = [], 0
         self._unanswered += 1
 
     async def _answer(self) -> None:
         answer = await self._stream.answer(self._patience.message)
         self._digest = answer.digest
         self._unanswered -= 1
+
+
+def _field(data: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """The field `data` of a message, in parts, none of them copied; it may stand behind all others.
+
+    Source: protobuf's encoding: the tag, the length in groups of seven bits with the lowest first, the bytes.
+    """
+    if not data:
+        return []
+    left = sum(map(len, data))
+    head = bytearray([_DATA])
+    while left > _SEVEN_BITS:
+        head.append(left & _SEVEN_BITS | _MORE)
+        left >>= 7
+    head.append(left)
+    return [bytes(head), *data]
 
 
 def _at_once(answer: Coroutine[None, None, _Answer]) -> _Answer:

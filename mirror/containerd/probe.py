@@ -1,7 +1,7 @@
 """Asking containerd about itself: whether it is there, what it is, and whether it is one that we can work with."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
 _CONTENT = "io.containerd.content.v1"
+_METADATA = "io.containerd.metadata.v1"
 _SNAPSHOTTERS = "io.containerd.snapshotter.v1"
 _OLDEST = (1, 6)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
@@ -44,13 +45,14 @@ class Probe:
         """See `Introspection.ask`."""
         version = (await self._send(VersionStub(self._channel.grpc).Version, Empty())).version
         check_version(version)
-        kinds = [f"type=={kind}" for kind in (_CONTENT, _SNAPSHOTTERS)]
+        kinds = [f"type=={kind}" for kind in (_CONTENT, _METADATA, _SNAPSHOTTERS)]
         request = PluginsRequest(filters=kinds)
         answer = await self._send(IntrospectionStub(self._channel.grpc).Plugins, request)
         snapshotters = {plugin.id: plugin for plugin in answer.plugins if plugin.type == _SNAPSHOTTERS}
         _check_snapshotter(self._snapshotter, snapshotters)
-        content = next((plugin for plugin in answer.plugins if plugin.type == _CONTENT), Plugin())
-        return StoreFacts(version, _root(content), _root(snapshotters[self._snapshotter]))
+        content, metadata = (_first(answer.plugins, kind) for kind in (_CONTENT, _METADATA))
+        snapshots = _root(snapshotters[self._snapshotter])
+        return StoreFacts(version, _root(content), snapshots, metadata.exports.get("policy"))
 
     async def prepare(self) -> None:
         """See `Introspection.prepare`."""
@@ -80,6 +82,11 @@ def _check_snapshotter(wanted: str, plugins: Mapping[str, Plugin]) -> None:
     raise StoreUnavailableError(
         f"snapshotter {wanted!r} {reason}; containerd has these in working order: {', '.join(working) or 'none'}"
     )
+
+
+def _first(plugins: Iterable[Plugin], kind: str) -> Plugin:
+    """The one plugin of a kind that there is one of."""
+    return next((plugin for plugin in plugins if plugin.type == kind), Plugin())
 
 
 def _root(plugin: Plugin) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from mirror.containerd.content import ContentStore
 from mirror.containerd.leases import LeaseManager
+from mirror.containerd.stream import StreamImporter
 from mirror.oci.names import Digest
 
 # Source: containerd, docs/garbage-collection.md, "Supported labels"; a snapshotter's name ends at a slash.
@@ -17,16 +18,18 @@ class ContentReplacement:
     """Implements `mirror.core.ports.Replacement`.
 
     The file goes only when the garbage is collected, and only if no other namespace of containerd has the digest too.
+    The bytes come by the stream, whatever way uploads take: its COMMIT sets labels.
     """
 
-    def __init__(self, content: ContentStore, leases: LeaseManager) -> None:
+    def __init__(self, content: ContentStore, stream: StreamImporter, leases: LeaseManager) -> None:
         self._content = content
+        self._stream = stream
         self._leases = leases
 
     async def replace(self, digest: Digest, data: AsyncIterator[bytes], lease: str) -> None:
         """See `Replacement.replace`."""
         ref = f"registry-mirror/repair/{secrets.token_hex(8)}"
-        ingest = await self._content.ingest(ref, lease)
+        ingest = await self._stream.open(ref, lease)
         try:
             async for chunk in data:
                 await ingest.write(chunk)
@@ -38,7 +41,7 @@ class ContentReplacement:
             await ingest.commit(digest, labels)
         except BaseException:  # a cancelled repair too: its ingest would be nobody's
             await ingest.close()
-            await self._content.abort(ref)
+            await self._stream.abort(ref)
             raise
 
     async def _hold(self, labels: Mapping[str, str], lease: str) -> None:

@@ -7,7 +7,10 @@ from mirror.core.capacity import Capacity
 from mirror.oci.errors import Problem, RegistryError
 
 WINDOW = 8 * 1024 * 1024
-"""Bytes; a body of unknown length is admitted so much at a time."""
+"""Bytes; a body of unknown length is admitted so much at a time, if there is room for twice that.
+
+So much of what was taken before may still be in memory, on its way to the disk.
+"""
 
 _RETRY_AFTER = "30"
 
@@ -22,7 +25,7 @@ class Allowance:
     def take(self, size: int) -> None:
         """Count `size` bytes that are about to be written. Raises RegistryError: NO_ROOM."""
         while self.left < size:
-            self._ask(WINDOW)
+            self._ask(2 * WINDOW)
             self.left += WINDOW
         self.left -= size
 

@@ -28,6 +28,8 @@ _LOOK_EVERY = 30.0
 _PAUSE = 1.0
 # What is replicated, or ends to be used, changes nothing that a look at the newest push would show.
 _STOCK_EVERY = 300.0
+# Of the time, however often images are pushed to a host that has many.
+_SHARE_OF_TIME = 0.1
 # Layers take more room unpacked than the sizes that are known say: so not all that is needed is evicted at once.
 _AT_ONCE = 4
 _SHARE = 20
@@ -75,7 +77,8 @@ class Evictor:
         self._one_at_a_time = asyncio.Lock()
         self._wanted = 0
         self._called = asyncio.Event()
-        self._looked = (-1, 0.0)
+        self._looked = -1
+        self._earliest = self._latest = 0.0
         self._pinned: list[Family] = []
         self._is_stuck = False
 
@@ -118,9 +121,12 @@ class Evictor:
     async def _look(self) -> None:
         """Apply the rules after a push, and now and then; make room whenever it is needed."""
         newest, now = await self._jobs.newest(), self._clock.monotonic()
-        if newest != self._looked[0] or now - self._looked[1] >= _STOCK_EVERY:
+        is_wanted = self._rules.are_set and newest != self._looked
+        if now >= self._earliest and (is_wanted or now >= self._latest):
             await self.evict(Wish())
-            self._looked = (newest, now)
+            ended = self._clock.monotonic()
+            self._looked = newest
+            self._earliest, self._latest = ended + (ended - now) / _SHARE_OF_TIME, now + _STOCK_EVERY
         await self._make_room()
 
     async def _make_room(self) -> None:
@@ -149,8 +155,8 @@ class Evictor:
         async with self._one_at_a_time:
             stock = await self._inventory.take()
             now = self._clock.now()
-            found = families(stock.images, self._rules, now)
-            going = plan(found, self._rules, now, wish)
+            # On a thread: of a hundred thousand images it takes seconds.
+            found, going = await asyncio.to_thread(self._plan, stock, now, wish)
             self._pinned = [family for family in found if family.pins]
             if dry_run:
                 return Report(going, self._pinned)
@@ -160,6 +166,10 @@ class Evictor:
             if gone:
                 await self._leases.collect()
             return Report(gone, self._pinned, max(self._spare() - before, 0))
+
+    def _plan(self, stock: Stock, now: float, wish: Wish) -> tuple[list[Family], list[Going]]:
+        found = families(stock.images, self._rules, now)
+        return found, plan(found, self._rules, now, wish)
 
     async def _note_uses(self, images: Iterable[Held]) -> None:
         for image in images:

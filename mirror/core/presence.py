@@ -1,5 +1,6 @@
 """Whether containerd is there: it may start after us, restart, be upgraded, or hang."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -23,7 +24,7 @@ class Presence:
         introspection: Introspection,
         clock: Clock,
         *,
-        found: Callable[[StoreFacts], None],
+        found: Callable[[StoreFacts], Awaitable[None]],
         lost: Callable[[str], None],
         back: Callable[[], Awaitable[None]],
     ) -> None:
@@ -55,10 +56,21 @@ class Presence:
         if self.facts and self.facts.content != facts.content:
             _log.error("containerd.moved", content=str(facts.content), before=str(self.facts.content))
         self.facts = facts
-        self._found(facts)
         if self.reason is not None:
             self.reason = None
             await self._back()
+        await self._tell(facts)
+
+    async def _tell(self, facts: StoreFacts) -> None:
+        """Tell what was found. Who is told may want more of containerd, so go on looking until they are done."""
+        telling = asyncio.ensure_future(self._found(facts))
+        try:
+            while not (await asyncio.wait([telling], timeout=_EVERY))[0]:
+                await self._introspection.ask()
+            telling.result()
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
 
     def _lose(self, reason: str) -> None:
         if reason != self.reason:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from mirror.core.admission import Admission
-from mirror.core.concurrency import SharedLock
+from mirror.core.concurrency import SharedLock, run_all
 from mirror.core.drain import Gate
 from mirror.core.errors import JournalUnavailableError
 from mirror.core.jobs import Job, NewJob
@@ -22,6 +22,9 @@ _log = structlog.get_logger(__name__)
 
 JOB_LEASES = "registry-mirror/job/"
 """What the leases begin with that hold an image until it is verified upstream."""
+
+# Containerd makes one change after the other, but calls that wait for their turn there hide each other's way.
+_AT_ONCE = 16
 
 _Check = Callable[[], Awaitable[None]]
 
@@ -173,9 +176,14 @@ class ManifestPush:
         edges = manifest.edges()
         children = {child.digest: child for child in edges.values()}
         granted = await self._grants.granted(repository, list(children))
-        for digest in granted:
-            await self._leases.hold(lease, digest)
-        present = {digest for digest in granted if await self._is_there(children[digest])}
+        present: set[Digest] = set()
+
+        async def look(digest: Digest) -> None:
+            if await self._is_there(children[digest]):
+                present.add(digest)
+
+        await run_all((self._leases.hold(lease, digest) for digest in granted), _AT_ONCE)
+        await run_all((look(digest) for digest in granted), _AT_ONCE)
         for blob in manifest.blobs:
             if blob.digest not in present and not blob.is_foreign:
                 raise RegistryError(Problem.MANIFEST_BLOB_UNKNOWN, blob.digest)
@@ -194,5 +202,4 @@ class ManifestPush:
         except JournalUnavailableError as error:
             _log.warning("leases.kept", reason=str(error))  # no reason to refuse a push that is in the journal
             return
-        for lease in leases:
-            await let_go(self._leases, lease)
+        await run_all((let_go(self._leases, lease) for lease in leases), _AT_ONCE)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Grants, Images
@@ -53,7 +54,11 @@ class Pull:
 
     def read(self, stored: Stored, offset: int, length: int) -> AsyncIterator[bytes]:
         """Stream a part of what was found. Raises ContentMissingError when it has been collected since."""
-        return self._content.read(stored.digest, offset, length)
+        return self._content.read(stored.digest, offset, length, size=stored.size)
+
+    async def file(self, stored: Stored) -> BinaryIO | None:
+        """The open file of what was found, for the caller to close; None where it can only be streamed."""
+        return await self._content.file(stored.digest, stored.size)
 
     async def _size(self, repository: Repository, digest: Digest, *, hold: bool) -> int | None:
         """Look for content; leased first where it is to stay, as it may be collected in between."""
@@ -78,4 +83,4 @@ async def read_whole(content: Content, digest: Digest, limit: int) -> bytes:
         raise ContentMissingError(digest)
     if size > limit:
         raise RegistryError(Problem.MANIFEST_TOO_LARGE, digest)
-    return b"".join([data async for data in content.read(digest)])
+    return b"".join([data async for data in content.read(digest, size=size)])

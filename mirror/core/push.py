@@ -42,6 +42,7 @@ class BlobPush:
 
     The stream into the store stays open between the requests of a session, because opening it again makes containerd
     hash all it has so far. What a crash leaves is the row in the journal and the bytes in the ingest: enough to go on.
+    The journal is asked only after sessions of an earlier life; those that were begun here are known.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each by name
@@ -69,6 +70,7 @@ class BlobPush:
         self._gate = gate
         self._admission = admission
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
+        self._begun: dict[str, UploadRow] = {}
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
         self._beginning: set[str] = set()
@@ -84,6 +86,7 @@ class BlobPush:
         upload = UploadRow(self._new_id(), repository, self._clock.now())
         async with self._leased(_name(upload.id)):
             await self._uploads.begin(upload)
+        self._begun[upload.id] = upload
         return upload
 
     async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
@@ -130,6 +133,7 @@ class BlobPush:
         """
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk)
+            await ingest.flush()
         await self._uploads.touch(upload_id, self._clock.now())
         return ingest.offset
 
@@ -147,6 +151,7 @@ class BlobPush:
                 await self._drop(upload)
                 raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
             self._open.pop(upload_id)
+            self._begun.pop(upload_id, None)
             earlier = await self._uploads.finish(upload, digest, _name(upload_id))
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
@@ -199,7 +204,7 @@ class BlobPush:
         self._open.clear()
 
     async def _find(self, repository: Repository, upload_id: str) -> UploadRow:
-        upload = await self._uploads.find(upload_id)
+        upload = self._begun.get(upload_id) or await self._uploads.find(upload_id)
         if upload is None or upload.repository != repository:
             raise RegistryError(Problem.UPLOAD_UNKNOWN)
         return upload
@@ -258,7 +263,6 @@ class BlobPush:
             async for data in chunk.body:
                 allowance.take(len(data))
                 await ingest.write(data)
-            await ingest.flush()
         try:
             check_length(chunk, ingest.offset - before)
         except RegistryError:
@@ -267,6 +271,7 @@ class BlobPush:
 
     async def _drop(self, upload: UploadRow) -> None:
         """Forget a session and its bytes; the row goes last, so that a failure on the way is swept up later."""
+        self._begun.pop(upload.id, None)
         if session := self._open.pop(upload.id, None):
             await session.ingest.close()
         await self._content.abort(_name(upload.id))

@@ -78,6 +78,11 @@ class Rules:
     untagged: float = 86400.0
 
     @property
+    def are_set(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.tags or self.age or self.bytes)
+
+    @property
     def arrival(self) -> float:
         """For how many seconds what came by digest may be a part of an image that is still to come."""
         return min(self.untagged, _LONGEST_ARRIVAL)

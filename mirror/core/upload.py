@@ -20,7 +20,7 @@ class Chunk:
     long as it turns out to be.
     """
 
-    body: AsyncIterator[bytes]
+    body: AsyncIterator[bytes | bytearray]
     start: int | None
     length: int | None
 

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
-from mirror.core.errors import ContentMissingError, StoreUnavailableError
 from mirror.core.pull import Pull, Stored
+from mirror.http.sending import send
 from mirror.oci.errors import Problem, RegistryError
 
 _RANGE = re.compile(r"bytes=(?!-$)(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -21,7 +21,7 @@ def only_asks(request: web.Request) -> bool:
 
 
 async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.StreamResponse:
-    """Send what was found, streamed; for a HEAD only what there is to know about it.
+    """Send what was found; for a HEAD only what there is to know about it.
 
     Raises:
         RegistryError: PART_INVALID when the Range asked for lies outside.
@@ -39,9 +39,10 @@ async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.Strea
     part = range(stored.size) if part is None else part
     response.content_type = stored.media_type
     response.content_length = len(part)
-    await response.prepare(request)
-    if request.method != hdrs.METH_HEAD and part:
-        await _send(request, response, pull, stored, part)
+    if part and not only_asks(request):
+        await send(request, response, pull, stored, part)
+    else:
+        await response.prepare(request)
     await response.write_eof()
     return response
 
@@ -71,14 +72,3 @@ def _between(first: str, last: str, size: int) -> range:
     if not first:
         return range(max(size - int(last), 0), size)
     return range(int(first), min(int(last) + 1, size) if last else size)
-
-
-async def _send(request: web.Request, response: web.StreamResponse, pull: Pull, stored: Stored, part: range) -> None:
-    try:
-        async for data in pull.read(stored, part.start, len(part)):
-            await response.write(data)
-    except (StoreUnavailableError, ContentMissingError) as error:
-        # The status is long gone; only a broken connection can still say that the body is not whole.
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionAbortedError(str(error)) from error

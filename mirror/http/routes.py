@@ -16,6 +16,7 @@ from mirror.core.remove import Removal
 from mirror.core.watch import Watch
 from mirror.http.blobs import BlobHandlers
 from mirror.http.body import BodyReader
+from mirror.http.inlet import giving_back
 from mirror.http.manifests import ManifestHandlers
 from mirror.http.middleware import errors, request_log
 from mirror.http.referrers import ReferrerHandlers
@@ -46,7 +47,7 @@ def application(
     With `catalog` it lists the repositories to whoever asks; `idle` is how many seconds a client may send nothing.
     """
     bodies = BodyReader(idle)
-    app = web.Application(middlewares=[web.middleware(traffic), request_log(clock), errors])
+    app = web.Application(middlewares=[web.middleware(traffic), request_log(clock), giving_back, errors])
     app.on_response_prepare.append(_namespace(registries))
     app.router.add_get("/v2/", _version)
     app.router.add_get("/v2", _version)

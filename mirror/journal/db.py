@@ -6,18 +6,22 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Self, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, Self, TypeVar
 
 from mirror.core.errors import JournalUnavailableError
+from mirror.journal.checkup import Checkup
 from mirror.journal.migrate import migrate, migrations, version
 
 _Result = TypeVar("_Result")
 _Value = str | bytes | int | float | None
 _OWNERS = 0o600
+# Seconds that a start waits for the checkup: that of a journal with a few thousand images takes less.
+_PATIENCE = 0.2
 # SQLite's manual, "Result and Error Codes": the low byte of an extended code is its primary one.
 _PRIMARY = 0xFF
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -65,18 +69,37 @@ class Session:
         return self._connection.execute(self._statements[name], values).lastrowid or 0
 
 
-class Database:
-    """The journal file. Transactions run one after the other in their own thread; a return means it is on disk.
+class _Change(Generic[_Result]):
+    """Something that waits for its transaction."""
 
-    `schema` is the migrations that it must have had: by default all there are.
+    def __init__(self, work: Callable[[Session], _Result]) -> None:
+        self._work = work
+        self.done = Future[_Result]()
+
+    def run(self, session: Session) -> Callable[[], None]:
+        """Do it; returns how to say so, once it is on disk."""
+        result = self._work(session)
+        return lambda: self.done.set_result(result)
+
+
+class Database:
+    """The journal file. Changes run one after the other in their own thread; a return means it is on disk.
+
+    Those that wait while others are synced share one transaction, and so one sync.
+
+    `schema` is the migrations that it must have had: by default all there are. All of the file is checked when it is
+    opened; what takes longer than `patience` seconds of that goes on beside its use.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, schema: Sequence[str] | None = None, *, patience: float = _PATIENCE) -> None:
         self._path = path
+        self._patience = patience
         self._schema = migrations() if schema is None else schema
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._waiting = SimpleQueue[_Change[Any]]()
         self._statements = _named(resources.files(__package__).joinpath("queries.sql").read_text())
         self._connection: sqlite3.Connection | None = None
+        self._checkup: Checkup | None = None
         self._lock: int | None = None
         self._damage: JournalDamagedError | None = None
         self._damaged = asyncio.Event()
@@ -86,7 +109,7 @@ class Database:
 
         Raises:
             JournalError: it is of an unknown version, or in use by another daemon.
-            JournalDamagedError: it is damaged.
+            JournalDamagedError: it is damaged, as far as that is known yet.
             JournalUnavailableError, OSError: it cannot be read or written.
             sqlite3.Error: a migration failed.
         """
@@ -106,11 +129,16 @@ class Database:
     async def transact(self, work: Callable[[Session], _Result]) -> _Result:
         """Run `work` in one transaction: all of it is on disk when this returns, or none of it ever is.
 
+        It is run again if something that shared its transaction failed, so it changes nothing but the journal.
+
         Raises:
             JournalUnavailableError: the disk is full, or fails, or what is on it is damaged.
         """
         self._opened()  # once it is closed, its thread takes nothing any more
-        return await self._call(lambda: self._transact(work))
+        change = _Change(work)
+        self._waiting.put(change)
+        self._thread.submit(self._commit_waiting)
+        return await asyncio.wrap_future(change.done)
 
     async def until_damaged(self) -> None:
         """Wait for as long as the file can be trusted. Raises JournalDamagedError."""
@@ -143,13 +171,46 @@ class Database:
         self._transact(_recover)
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise JournalDamagedError(self._path, verdict)
-        if dangling := connection.execute("PRAGMA foreign_key_check").fetchone():
-            raise JournalDamagedError(self._path, f"a row of {dangling[0]} refers to nothing")
+        """Have the file checked; a migration waits for it, as it may not build on what is damaged."""
         if not 0 <= (found := version(connection)) <= len(self._schema):
             raise JournalError(f"{self._path} has version {found}, this daemon knows up to {len(self._schema)}")
+        self._checkup = Checkup(self._path)
+        try:
+            damage = self._checkup.verdict(self._patience if found == len(self._schema) else None)
+        except TimeoutError:
+            self._checkup.when_known(self._learn)
+            return
+        if damage:
+            raise JournalDamagedError(self._path, damage)
+
+    def _learn(self, damage: str) -> None:
+        """What the checkup came to while the journal was in use."""
+        if damage:
+            self._give_up(JournalDamagedError(self._path, damage))
+
+    def _give_up(self, damage: JournalDamagedError) -> None:
+        self._damage = damage
+        self._loop.call_soon_threadsafe(self._damaged.set)
+
+    def _commit_waiting(self) -> None:
+        """Commit all that waits; what came with it finds nothing left to do."""
+        waiting = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        if changes := [change for change in waiting if change.done.set_running_or_notify_cancel()]:
+            self._commit(changes)
+
+    def _commit(self, changes: Sequence[_Change[Any]]) -> None:
+        """Commit changes together, or if one of them fails, each by itself."""
+        try:
+            done = self._transact(lambda session: [change.run(session) for change in changes])
+        except Exception as error:  # noqa: BLE001 - it is raised where the change was asked for
+            if len(changes) == 1:
+                changes[0].done.set_exception(error)
+                return
+            for change in changes:
+                self._commit([change])
+        else:
+            for tell in done:
+                tell()
 
     def _transact(self, work: Callable[[Session], _Result]) -> _Result:
         connection = self._opened()
@@ -171,14 +232,17 @@ class Database:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
             if code in _DAMAGED:
-                self._damage = JournalDamagedError(self._path, str(error))
-                self._loop.call_soon_threadsafe(self._damaged.set)
-                raise self._damage from error
+                damage = JournalDamagedError(self._path, str(error))
+                self._give_up(damage)
+                raise damage from error
             if code in _UNAVAILABLE:
                 raise JournalUnavailableError(f"{self._path}: {error}", full=code == sqlite3.SQLITE_FULL) from error
             raise
 
     def _close(self) -> None:
+        if self._checkup is not None:
+            self._checkup.close()
+            self._checkup = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -36,10 +36,16 @@ class JobsTable:
 
     async def claim(self, kind: Kind, now: float, horizon: float, rule: Rule = OLDEST) -> Task | None:
         """Take the due task that is next and mark it running."""
+        closed, newest = _array(rule.closed), rule.newest
+
+        def claim(session: Session, running: int) -> sqlite3.Row | None:
+            return session.row(
+                "claim", kind=kind, now=now, horizon=horizon, closed=closed, newest=newest, running=running
+            )
 
         def work(session: Session) -> sqlite3.Row | None:
-            closed = _array(rule.closed)
-            claimed = session.row("claim", kind=kind, now=now, horizon=horizon, closed=closed, newest=rule.newest)
+            shares = [0, *(row["running"] for row in session.rows("shares", kind=kind))]
+            claimed = next(filter(None, (claim(session, running) for running in shares)), None)
             return session.row("find_task", job=claimed["job"], kind=kind) if claimed else None
 
         row = await self._database.transact(work)
@@ -83,8 +89,7 @@ class JobsTable:
 
     async def held(self) -> list[Job]:
         """The jobs whose lease must be kept."""
-        rows = await self._database.transact(lambda session: session.rows("held_jobs"))
-        return [read_job(row) for row in rows]
+        return await self._database.transact(lambda session: [read_job(row) for row in session.rows("held_jobs")])
 
     async def needs_lease(self, job: Job) -> bool:
         """Whether a job is among those of `held`."""

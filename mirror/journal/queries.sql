@@ -57,8 +57,14 @@ SELECT 1 FROM holdings WHERE registry = :registry AND digest = :digest LIMIT 1;
 SELECT 1 FROM holdings WHERE registry = :registry AND repository = :repository LIMIT 1;
 
 -- name: repositories
-SELECT DISTINCT repository FROM holdings WHERE registry = :registry AND repository > :after
-ORDER BY repository LIMIT :limit;
+-- From one to the next: DISTINCT would read all that each of them holds.
+WITH RECURSIVE found (repository) AS (
+    SELECT min(repository) FROM holdings WHERE registry = :registry AND repository > :after
+    UNION ALL
+    SELECT (SELECT min(repository) FROM holdings WHERE registry = :registry AND repository > found.repository)
+    FROM found WHERE repository IS NOT NULL LIMIT :limit
+)
+SELECT repository FROM found WHERE repository IS NOT NULL;
 
 -- name: insert_referrer
 INSERT INTO referrers (registry, repository, subject, digest, descriptor)
@@ -102,16 +108,25 @@ VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created, :s
 -- name: insert_task
 INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
 
+-- name: shares
+-- How many tasks repositories have running.
+SELECT DISTINCT count(*) AS running FROM running WHERE kind = :kind GROUP BY registry, repository ORDER BY running;
+
 -- name: claim
+-- Of the repositories that have so many running. Whatever waits, it reads no further than to the first that is ready.
 -- The plus keeps SQLite from walking the tasks by their time, when it is their order that counts.
-UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = (
+WITH due AS NOT MATERIALIZED (
     SELECT job FROM ready WHERE kind = :kind AND (+not_before <= :now OR +not_before > :now + :horizon)
     AND registry NOT IN (SELECT value FROM json_each(:closed))
-    ORDER BY (
-        SELECT count(*) FROM running r
-        WHERE r.kind = ready.kind AND r.registry = ready.registry AND r.repository = ready.repository
-    ), iif(:newest, -job, job) LIMIT 1
-) RETURNING job;
+    AND (:running > 0) = ((registry, repository) IN (
+        SELECT registry, repository FROM running WHERE kind = :kind
+        GROUP BY registry, repository HAVING :running IN (0, count(*))
+    ))
+)
+UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = CASE
+    WHEN :newest THEN (SELECT job FROM due ORDER BY job DESC LIMIT 1)
+    ELSE (SELECT job FROM due ORDER BY job LIMIT 1)
+END RETURNING job;
 
 -- name: next_due
 SELECT not_before AS due FROM ready
@@ -238,7 +253,10 @@ SELECT j.*, u.used, r.state AS replicate, x.state AS unpack FROM jobs j
 LEFT JOIN uses u ON u.registry = j.registry AND u.repository = j.repository AND u.digest = j.digest
 LEFT JOIN tasks r ON r.job = j.id AND r.kind = 'replicate'
 LEFT JOIN tasks x ON x.job = j.id AND x.kind = 'unpack'
-WHERE j.id IN (SELECT max(id) FROM jobs GROUP BY registry, repository, ifnull(tag, digest)) ORDER BY j.id;
+WHERE j.id > :after AND NOT EXISTS (
+    SELECT 1 FROM jobs n WHERE n.id > j.id AND n.registry = j.registry AND n.repository = j.repository
+    AND (n.tag = j.tag OR (n.tag IS NULL AND j.tag IS NULL AND n.digest = j.digest))
+) ORDER BY j.id LIMIT :limit;
 
 -- name: newest_of_repository
 SELECT max(id) AS job FROM jobs WHERE registry = :registry AND repository = :repository;

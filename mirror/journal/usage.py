@@ -10,6 +10,7 @@ from mirror.journal.jobs import read_job
 from mirror.oci.names import Digest, Repository
 
 _BUSY = frozenset({State.PENDING, State.RUNNING})
+_PAGE = 500
 
 
 class UsageTable:
@@ -25,7 +26,18 @@ class UsageTable:
 
     async def pushes(self) -> list[Push]:
         """The newest push of every name, oldest first."""
-        return [_push(row) for row in await self._database.transact(lambda session: session.rows("newest_pushes"))]
+        found: list[Push] = []
+        page = await self._pushes(0)
+        while page:  # in pieces, so that others get their turn; a name that is pushed meanwhile comes once more
+            found += page
+            page = await self._pushes(page[-1].job.id)
+        return found
+
+    async def _pushes(self, after: int) -> list[Push]:
+        def work(session: Session) -> list[Push]:
+            return [_push(row) for row in session.rows("newest_pushes", after=after, limit=_PAGE)]
+
+        return await self._database.transact(work)
 
     async def newest(self, repository: Repository) -> int:
         """The greatest id of a job of a repository."""

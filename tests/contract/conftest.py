@@ -15,6 +15,9 @@ from mirror.containerd.channel import Channel
 from mirror.containerd.content import ContentStore
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.replacement import ContentReplacement
+from mirror.containerd.spool import Spool
+from mirror.containerd.stream import StreamImporter
+from mirror.containerd.threads import Threads
 from mirror.core.ports import Content, Images, Leases, Replacement, Snapshots
 from mirror.runtime.clock import SystemClock
 from tests.contract.rooms import DoubleRooms, RealRooms, Rooms
@@ -24,6 +27,9 @@ from tests.double.connection import Connection
 from tests.double.state import Store
 from tests.rig.containerd import Containerd
 
+# Snapshots on a second snapshotter; content by both ways of bytes into the store, of which the first is the stream.
+_MORE = {"snapshots": ["native"], "content": ["direct"]}
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on the double too, unless it asks for a real part by name; one of snapshots on two snapshotters."""
@@ -32,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # What the suite proves of the double need not be proven by each rule again, but now and then it may be.
         is_rule = metafunc.module.__name__.startswith(f"{__package__}.rules.")
         real = pytest.param("containerd", marks=pytest.mark.slow) if is_rule else "containerd"
-        more = ["native"] if metafunc.module.__name__.endswith("_snapshots") else []
+        more = _MORE.get(metafunc.module.__name__.rpartition("_")[2], [])
         metafunc.parametrize("part", ["double", real, *more])
 
 
@@ -66,7 +72,9 @@ def rooms(part: str, snapshotter: str, request: pytest.FixtureRequest) -> Rooms:
     """The ports; a real containerd is started only for those who use it."""
     if part == "double":
         return DoubleRooms(Connection(request.getfixturevalue("double")))
-    return RealRooms(request.getfixturevalue("channel"), snapshotter)
+    containerd: Containerd = request.getfixturevalue("containerd")
+    spool = Spool(containerd.spool, Threads()) if part == "direct" else None
+    return RealRooms(request.getfixturevalue("channel"), snapshotter, containerd.store, spool)
 
 
 @pytest.fixture
@@ -99,7 +107,8 @@ def snapshots(rooms: Rooms) -> Snapshots:
 @pytest.fixture
 def replacement(channel: Channel) -> Replacement:
     clock = SystemClock()
-    return ContentReplacement(ContentStore(channel, clock), LeaseManager(channel, clock))
+    stream = StreamImporter(channel, clock)
+    return ContentReplacement(ContentStore(channel, stream), stream, LeaseManager(channel, clock))
 
 
 @pytest_asyncio.fixture

@@ -1,14 +1,21 @@
 """The ports on the two containerds of the contract tests: a real one and the double."""
 
+from pathlib import Path
 from typing import Protocol
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
+from mirror.containerd.direct import DirectImporter
 from mirror.containerd.events import EventStream
+from mirror.containerd.files import ContentFiles
 from mirror.containerd.images import ImageRecords
+from mirror.containerd.importer import Importer
+from mirror.containerd.ingest import Patience
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.snapshots import Snapshotter
+from mirror.containerd.spool import Spool
+from mirror.containerd.stream import StreamImporter
 from mirror.core.ports import Clock, Containers, Content, Events, Images, Leases, Snapshots
 from mirror.runtime.clock import SystemClock
 from tests.double.connection import Connection
@@ -41,15 +48,26 @@ class Rooms(Protocol):
 
 
 class RealRooms:
-    """Implements `Rooms` over gRPC."""
+    """Implements `Rooms` over gRPC and on the files of `store`.
 
-    def __init__(self, channel: Channel, snapshotter: str) -> None:
+    Blobs go the direct way if there is a spool, which is that of one process.
+    """
+
+    def __init__(self, channel: Channel, snapshotter: str, store: Path, spool: Spool | None = None) -> None:
         self._channel = channel
         self._snapshotter = snapshotter
+        self._store = store
+        self._spool = spool
 
     def content(self, clock: Clock) -> ContentStore:
         """See `Rooms`."""
-        return ContentStore(self._channel, clock)
+        return ContentStore(self._channel, self.importer(clock), files=ContentFiles(self._store))
+
+    def importer(self, clock: Clock) -> Importer:
+        """What the blobs of `content` come by."""
+        if self._spool is None:
+            return StreamImporter(self._channel, clock)
+        return DirectImporter(self._channel, clock, self.leases(clock), self._store, self._spool)
 
     def leases(self, clock: Clock) -> LeaseManager:
         """See `Rooms`."""
@@ -71,6 +89,11 @@ class RealRooms:
     def containers(self, snapshotter: str) -> ContainerRecords:
         """See `Rooms`."""
         return ContainerRecords(self._channel, snapshotter)
+
+
+def streamed(channel: Channel, patience: Patience | None = None) -> ContentStore:
+    """Content whose blobs come by the stream, with another patience if need be."""
+    return ContentStore(channel, StreamImporter(channel, SystemClock(), patience), patience)
 
 
 class DoubleRooms:

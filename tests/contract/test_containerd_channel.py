@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from mirror.containerd.channel import Channel
-from mirror.containerd.content import ContentStore
 from mirror.containerd.ingest import Patience
 from mirror.containerd.probe import Probe, check_version
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.ports import Content, StoreFacts
-from mirror.runtime.clock import SystemClock
+from tests.contract.rooms import streamed
 from tests.contract.store import fresh, fresh_ref, store
 from tests.rig.containerd import Containerd
 
@@ -109,7 +108,7 @@ async def test_suspended(channel: Channel, content: Content, lease: str) -> None
 
 async def test_suspended_while_containerd_hangs(containerd: Containerd, channel: Channel, lease: str) -> None:
     """Who waits for it, however patiently, waits no longer; what it had is there when it goes on."""
-    content = ContentStore(channel, SystemClock(), Patience(message=3600, whole=3600))
+    content = streamed(channel, Patience(message=3600, whole=3600))
     ref = fresh_ref()
     ingest = await content.ingest(ref, lease)
     await ingest.write(b"first")

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from mirror.containerd.channel import Channel
-from mirror.containerd.content import ContentStore
 from mirror.containerd.ingest import MESSAGE, WINDOW, Patience
+from mirror.containerd.stream import StreamImporter
 from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
 from mirror.core.ports import Content, Ingest, Leases
 from mirror.oci.names import Digest, digest_of
 from mirror.runtime.clock import SystemClock
-from tests.contract.rooms import Rooms
+from tests.contract.rooms import Rooms, streamed
 from tests.contract.store import EMPTY, fresh, fresh_ref, load, store
 from tests.contract.witness import Witness
 from tests.rig.containerd import Containerd
@@ -203,11 +203,21 @@ async def test_content_that_nothing_holds_is_collected(
     assert digest not in await witness.contents()
 
 
-async def test_a_lease_that_is_gone(content: Content, lease: str, leases: Leases) -> None:
-    """`ctr leases rm` during an upload is told apart from nothing else: the ingest cannot be opened, and says why."""
+async def test_a_lease_that_is_gone(part: str, content: Content, lease: str, leases: Leases) -> None:
+    """`ctr leases rm` during an upload is told apart from nothing else: the ingest cannot be opened, and says why.
+
+    The direct way asks containerd for nothing before the commit, which is refused in the same words.
+    """
     await leases.delete(lease)
+    opened: list[Ingest] = []
+
+    async def push() -> None:
+        opened.append(await content.ingest(fresh_ref(), lease))
+        await opened[0].commit(EMPTY)
+
     with pytest.raises(StoreUnavailableError, match="lease"):
-        await content.ingest(fresh_ref(), lease)
+        await push()
+    assert bool(opened) == (part == "direct")
 
 
 async def test_a_reader_may_stop_early(content: Content, lease: str) -> None:
@@ -267,8 +277,11 @@ class TestManifests:
 class TestOutages:
     """Those that hang need a process that can, so they are of the real one alone."""
 
-    async def test_kill_and_restart(self, witness: Witness, content: Content, lease: str) -> None:
-        """Acknowledged bytes survive kill -9; the same objects fail fast meanwhile and go on after the restart."""
+    async def test_kill_and_restart(self, part: str, witness: Witness, content: Content, lease: str) -> None:
+        """Acknowledged bytes survive kill -9; the same objects fail fast meanwhile and go on after the restart.
+
+        On the direct way only the commit fails, and keeps all that was written to it.
+        """
         data, digest = fresh(2 * MESSAGE)
         ref = fresh_ref()
         ingest = await content.ingest(ref, lease)
@@ -279,19 +292,19 @@ class TestOutages:
             await _finish(ingest, data, digest)
         with pytest.raises(StoreUnavailableError, match="UNAVAILABLE"):  # which nobody had to wait for
             await content.size(digest)
-        with pytest.raises(StoreUnavailableError, match="UNAVAILABLE"):
-            await content.ingest(ref, lease)
+        with pytest.raises(StoreUnavailableError):
+            await _finish(await content.ingest(ref, lease), data, digest)
         with pytest.raises(StoreUnavailableError, match="UNAVAILABLE"):
             await load(content, digest)
         await witness.start()
         again = await _reopened(content, ref, lease)
-        assert again.offset == MESSAGE
+        assert again.offset == (len(data) if part == "direct" else MESSAGE)
         await _finish(again, data, digest)
         assert await load(content, digest) == data
 
     async def test_memory_stays_flat(self, containerd: Containerd, channel: Channel, lease: str) -> None:
         """While containerd hangs, no more is accepted than the window; then nothing is lost."""
-        content = ContentStore(channel, SystemClock())
+        content = streamed(channel)
         ingest = await content.ingest(ref := fresh_ref(), lease)
         chunk = bytes(MESSAGE)
         with paused(containerd):
@@ -306,9 +319,9 @@ class TestOutages:
 
     async def test_a_hanging_containerd(self, containerd: Containerd, channel: Channel, lease: str) -> None:
         """Every step of an ingest gives up when its patience ends, and the ref can be had again afterwards."""
-        patient, content = ContentStore(channel, SystemClock()), ContentStore(channel, SystemClock(), IMPATIENT)
+        patient, content = streamed(channel), streamed(channel, IMPATIENT)
         data, digest = fresh(100)
-        ingest = await patient.ingest(ref := fresh_ref(), lease)
+        ingest = await StreamImporter(channel, SystemClock()).open(ref := fresh_ref(), lease)
         await ingest.write(data)
         ingest._patience = IMPATIENT  # all that it did until here may take its time
         with paused(containerd):
@@ -356,6 +369,7 @@ async def _reopened(content: Content, ref: str, lease: str) -> Ingest:
     async with asyncio.timeout(60):
         while True:
             try:
+                await content.size(EMPTY)
                 return await content.ingest(ref, lease)
             except StoreUnavailableError:
                 await asyncio.sleep(0.02)
@@ -368,6 +382,7 @@ async def test_all_there_is(content: Content, lease: str) -> None:
     ref = fresh_ref()
     ingest = await content.ingest(ref, lease)
     await ingest.write(fresh()[0])
+    await ingest.flush()
     await ingest.close()
     await content.delete(deleted)
     await content.delete(deleted)
@@ -382,13 +397,20 @@ async def test_all_there_is(content: Content, lease: str) -> None:
 
 
 class TestWhatIsNotFinished:
-    async def test_its_lease_holds_it(self, witness: Witness, content: Content, leases: Leases, lease: str) -> None:
-        """An ingest is there for as long as the lease that it was opened under, and goes with it."""
+    async def test_its_lease_holds_it(
+        self, part: str, witness: Witness, content: Content, leases: Leases, lease: str
+    ) -> None:
+        """An ingest is there for as long as the lease that it was opened under, and goes with it.
+
+        A file in the spool is nothing to containerd: it stays until whoever began it lets go of it.
+        """
         ref = await _begun(content, lease)
         await witness.collect_garbage()
         assert await content.ingested(ref) == 1000
         await leases.delete(lease)
         await witness.collect_garbage()
+        assert await content.ingested(ref) == (1000 if part == "direct" else None)
+        await content.abort(ref)
         assert await content.ingested(ref) is None
 
     async def test_without_a_lease(self, witness: Witness, content: Content) -> None:

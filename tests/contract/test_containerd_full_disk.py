@@ -7,7 +7,7 @@ import pytest
 
 from mirror.containerd.channel import Channel
 from mirror.core.errors import StoreUnavailableError
-from mirror.core.ports import Content, Extraction, Leases, Snapshots
+from mirror.core.ports import Content, Extraction, Ingest, Leases, Snapshots
 from mirror.core.seen import Seen
 from mirror.oci.manifest import chain_ids, parse_config, parse_manifest
 from tests.contract.pushes import REPOSITORY
@@ -35,14 +35,21 @@ def containerd(disk: Disk) -> Iterator[Containerd]:
         yield containerd
 
 
+@pytest.mark.parametrize("part", ["containerd", "direct"])
 async def test_ingest(content: Content, lease: str) -> None:
     """A blob larger than the disk fails with the disk's own words; there is room again after the abort."""
     ingest = await content.ingest(ref := fresh_ref(), lease)
-    with pytest.raises(StoreUnavailableError, match="no space left") as refusal:
-        await ingest.write(bytes(2 * DISK))
+    with pytest.raises(StoreUnavailableError, match=r"[Nn]o space left") as refusal:
+        await _write(ingest, bytes(2 * DISK))
     assert refusal.value.full
+    await ingest.close()
     await content.abort(ref)
     await store(content, fresh(1_000_000)[0], lease)
+
+
+async def _write(ingest: Ingest, data: bytes) -> None:
+    await ingest.write(data)
+    await ingest.flush()
 
 
 async def test_extract(channel: Channel, content: Content, snapshots: Snapshots, directory: Path, lease: str) -> None:

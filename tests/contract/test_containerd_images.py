@@ -98,6 +98,20 @@ async def test_labels_of_ours(containerd: Containerd, channel: Channel, name: st
     assert "team=ours" in containerd.ctr("images", "ls", f"name=={name}")
 
 
+async def test_more_than_one_message_can_hold(channel: Channel) -> None:
+    """All of them are listed, where containerd refuses to answer with all of them at once: 16 MiB is its limit."""
+    labels = {f"label-{number}": "x" * 4000 for number in range(50)}
+    images, repository = ImageRecords(channel, labels), f"registry.example.com/team/{secrets.token_hex(4)}"
+    names = {f"{repository}:v{number}" for number in range(100)}
+    for name in names:
+        await images.point(name, target())
+    listed = await images.list(f"{repository}:")
+    assert len(listed) == len(names)
+    assert {image.name for image in listed} == names
+    for name in names:
+        await images.delete(name)
+
+
 async def test_what_a_record_keeps(
     witness: Witness, content: Content, images: Images, leases: Leases, lease: str, name: str
 ) -> None:

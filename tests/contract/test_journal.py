@@ -4,8 +4,9 @@ import asyncio
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -75,6 +76,25 @@ async def main() -> None:
 
 asyncio.run(main())
 """
+
+
+@asynccontextmanager
+async def busy(database: Database, statements: list[str]) -> AsyncIterator[None]:
+    """A journal that is at work until the end of this; `statements` gets what it runs from then on."""
+    begun, go = threading.Event(), threading.Event()
+
+    def work(session: Session) -> None:
+        session._connection.set_trace_callback(statements.append)
+        begun.set()
+        go.wait()
+
+    working = asyncio.ensure_future(database.transact(work))
+    await asyncio.to_thread(begun.wait)
+    try:
+        yield
+    finally:
+        go.set()
+        await working
 
 
 async def claim(jobs: Jobs, kind: Kind = Kind.REPLICATE, now: float = EPOCH) -> Task:
@@ -567,6 +587,31 @@ class TestFile:
         with pytest.raises(sqlite3.IntegrityError):
             await uploads.begin(UploadRow("u1", REPOSITORY, EPOCH))
         assert await uploads.find("u1") is not None
+
+    async def test_what_waits_is_committed_at_once(self, database: Database) -> None:
+        """Changes that come while another is at work share one transaction, and each gets its own result."""
+        uploads = UploadsTable(database)
+        statements: list[str] = []
+        async with busy(database, statements):
+            rows = [UploadRow(f"u{number}", REPOSITORY, EPOCH) for number in range(8)]
+            waiting = asyncio.gather(*map(uploads.begin, rows), *(uploads.find(row.id) for row in rows))
+            await asyncio.sleep(0)
+        assert (await waiting)[len(rows) :] == rows
+        assert statements.count("COMMIT") == 2
+
+    async def test_what_fails_takes_nothing_with_it(self, database: Database) -> None:
+        """Of changes that wait together one is impossible, one given up: the others are taken, before and after it."""
+        uploads = UploadsTable(database)
+        first, last, given_up = (UploadRow(name, REPOSITORY, EPOCH) for name in ("first", "last", "given up"))
+        async with busy(database, []):
+            waiting = [asyncio.ensure_future(uploads.begin(row)) for row in (first, given_up, first, last)]
+            await asyncio.sleep(0)
+            waiting[1].cancel()
+        taken, cancelled, refused, also = await asyncio.gather(*waiting, return_exceptions=True)
+        assert (taken, also) == (None, None)
+        assert isinstance(cancelled, asyncio.CancelledError)
+        assert isinstance(refused, sqlite3.IntegrityError)
+        assert await uploads.ids() == {"first", "last"}
 
     async def test_a_closed_journal_says_so(self, path: Path) -> None:
         """A request that comes after the close is refused, not lost."""

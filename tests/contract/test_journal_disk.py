@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.db import Database, JournalDamagedError
 from mirror.journal.jobs import JobsTable
+from mirror.journal.migrate import migrate, migrations
 from tests.contract.pushes import REPOSITORY, push
 from tests.rig.disk import Disk, damage
 
@@ -31,6 +33,20 @@ def disk(directory: Path) -> Iterator[Disk]:
 @pytest.fixture
 def path(directory: Path) -> Path:
     return directory / "journal.db"
+
+
+A_LOST_JOB = """
+PRAGMA foreign_keys = OFF;
+INSERT INTO jobs VALUES (7, 'registry.example.com', 'team/app', 'v1', 'sha256:7', '', 'lease', 1.5, NULL);
+INSERT INTO tasks (job, kind, state) VALUES (7, 'replicate', 'pending');
+DELETE FROM jobs;
+"""
+
+
+async def open_for(path: Path, schema: Sequence[str]) -> None:
+    """Open a journal for a daemon that knows these migrations, and close it again."""
+    async with Database(path, schema, patience=0):
+        pass
 
 
 async def start(path: Path) -> None:
@@ -145,6 +161,35 @@ class TestDamage:
             harm(connection)
         with pytest.raises(JournalDamagedError, match=words):
             await start(path)
+
+    @pytest.fixture
+    def large(self, path: Path) -> Path:
+        """A journal that takes longer to be read than a start waits that does not wait, and that lacks a job."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            migrate(connection, migrations())
+            connection.execute(LARGE)
+            connection.executescript(A_LOST_JOB)
+        return path
+
+    async def test_behind_the_start(self, large: Path) -> None:
+        """A journal that is long to read is used meanwhile; that it is damaged is told as soon as it is known."""
+        async with Database(large, patience=0) as database:
+            with pytest.raises(JournalDamagedError, match="a row of tasks refers to nothing"):
+                await database.until_damaged()
+            with pytest.raises(JournalDamagedError):
+                await database.transact(lambda _: None)
+
+    async def test_a_migration_waits(self, large: Path) -> None:
+        """However long it takes: what is damaged is not built on."""
+        with pytest.raises(JournalDamagedError, match="a row of tasks refers to nothing"):
+            await open_for(large, [*migrations(), "CREATE TABLE another (a)"])
+
+    async def test_an_end_before_all_is_read(self, large: Path) -> None:
+        """A journal is closed without waiting for that, and is nobody's then."""
+        for _ in range(2):
+            async with Database(large, patience=0) as database:
+                assert await JobsTable(database).newest() == 0
+            assert not [thread for thread in threading.enumerate() if thread.name.startswith("journal")]
 
 
 def without_index(connection: sqlite3.Connection, index: str) -> None:

@@ -82,6 +82,12 @@ class TestOrder:
         assert claimed.index(one) == 1
         assert sorted(claimed) == sorted([*many, one, *more])
 
+    async def test_shares_grow_alike(self, jobs: Jobs) -> None:
+        """Of repositories that all have some running, the one with the fewest goes first, too."""
+        many = [(await jobs.enqueue(push(tag))).id for tag in "abc"]
+        others = [(await jobs.enqueue(push(tag, repository=OTHER))).id for tag in "abc"]
+        assert await order(jobs) == [job for pair in zip(many, others, strict=True) for job in pair]
+
     async def test_a_closed_registry_waits(self, jobs: Jobs) -> None:
         """Its tasks are neither claimed nor waited for; those of others are."""
         here, there = await jobs.enqueue(push()), await jobs.enqueue(push(repository=ELSEWHERE))

@@ -1,6 +1,8 @@
 """Content, and the ingests that become content."""
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from io import FileIO
 
 from mirror.core.errors import ContentMissingError, DigestMismatchError, StoreUnavailableError
 from mirror.core.ports import Blob, Clock
@@ -29,7 +31,7 @@ class IngestDouble:
         """See `Ingest.offset`."""
         return len(self._ingest.data)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """See `Ingest.write`."""
         await self._writable()
         self._ingest.data += data
@@ -84,7 +86,14 @@ class ContentDouble:
         """See `Content.delete`; its labels go with it, while leases go on naming it."""
         (await self._connection.reach()).blobs.pop(digest, None)
 
-    async def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
+    async def read(
+        self,
+        digest: Digest,
+        offset: int = 0,
+        length: int = 0,
+        *,
+        size: int | None = None,  # noqa: ARG002 - knowing it costs nothing here
+    ) -> AsyncIterator[bytes]:
         """See `Content.read`; who has begun reads on, even when the content is deleted."""
         blob = (await self._connection.reach()).blobs.get(digest)
         if blob is None:
@@ -93,6 +102,16 @@ class ContentDouble:
         for start in range(offset, end, CHUNK):
             yield blob.data[start : min(start + CHUNK, end)]
             await self._connection.reach()
+
+    async def file(self, digest: Digest, size: int) -> FileIO | None:
+        """See `Content.file`; it has no name."""
+        blob = (await self._connection.reach()).blobs.get(digest)
+        if blob is None or len(blob.data) != size:
+            return None
+        file = FileIO(os.memfd_create(digest), "r+")
+        file.write(blob.data)
+        file.seek(0)
+        return file
 
     async def ingest(self, ref: str, lease: str) -> IngestDouble:
         """See `Content.ingest`; a ref that another stream is writing to is waited for, for some seconds."""

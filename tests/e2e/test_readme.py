@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.standings import standings
 from tests.conftest import UPSTREAM
 from tests.rig import toml
 from tests.rig.containerd import Containerd
@@ -37,6 +38,13 @@ def test_the_settings_are_valid(directory: Path) -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (directory / "config.toml").write_text(block)
     assert load(directory / "config.toml").default_upstream == UPSTREAM
+
+
+def test_the_table_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what the results say."""
+    monkeypatch.chdir(ROOT)
+    table = standings(Path("bench/results"))
+    assert table in README
 
 
 def test_the_make_targets() -> None:

@@ -18,8 +18,12 @@ NAME = f"{UPSTREAM}/team/app:v1"
 
 @pytest.fixture
 def daemon(directory: Path, containerd: Containerd, registry: Registry) -> Iterator[ClockedDaemon]:
-    """The daemon, whose clock can be set."""
+    """The daemon, whose clock can be set; what it tried in containerd at its start is behind it, and collected."""
     with ClockedDaemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}) as daemon:
+        until(
+            lambda: [line for line in daemon.log_lines() if line["event"] == "import.chosen"], "it has tried the store"
+        )
+        containerd.collect_garbage()
         yield daemon
     assert not daemon.complaints()
 

@@ -1,6 +1,6 @@
 """A containerd that cannot take what is pushed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from tests.rig.disk import Disk
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of
 
-BLOB = bytes(range(256)) * 4000
+BLOB = bytes(range(256)) * 9000
 
 
 def filling(disk: Disk, containerd: Containerd) -> Iterator[bytes]:
@@ -24,17 +24,18 @@ def filling(disk: Disk, containerd: Containerd) -> Iterator[bytes]:
 
 
 @pytest.mark.containerd
-def test_its_disk_is_full(directory: Path) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": str(2 * len(BLOB))}], ids=["chunked", "with a length"])
+def test_its_disk_is_full(directory: Path, headers: Mapping[str, str]) -> None:
     """A push on the way is a 507 that says whose disk is full, and succeeds once there is room again."""
     upstreams = {UPSTREAM: "http://127.0.0.1:1"}
     with (
-        Disk(directory / "disk", 16 * 1024 * 1024) as disk,
+        Disk(directory / "disk", 32 * 1024 * 1024) as disk,
         Containerd(disk.path / "c") as containerd,
         Daemon(directory / "daemon", containerd.address, upstreams) as daemon,
     ):
         wire = Wire(daemon.url)
         location = wire.begin("team/app")
-        answer = wire.ask("PATCH", location, filling(disk, containerd))
+        answer = wire.ask("PATCH", location, filling(disk, containerd), headers)
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
         assert answer.error["message"] == "the disk of the host's containerd is full"
         disk.free()

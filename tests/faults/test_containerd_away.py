@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import UPSTREAM
 from tests.faults.host import Host, Pushed
 from tests.rig.containerd import Containerd
-from tests.rig.daemon import Daemon
+from tests.rig.daemon import IS_DIRECT, Daemon
 from tests.rig.images import File, Layer, build_image, busybox
 from tests.rig.registry import Registry
 from tests.rig.until import until
@@ -59,7 +59,10 @@ def test_killed_before_a_push_and_before_its_manifest(host: Host) -> None:
 
 
 def test_killed_in_the_middle_of_a_chunk(host: Host) -> None:
-    """What it had counts: the client goes on from the offset that it is told."""
+    """What it had counts: the client goes on from the offset that it is told.
+
+    The direct way needs no containerd for that: it takes the whole chunk.
+    """
     location = host.wire.begin(host.repository)
 
     def body() -> Iterator[bytes]:
@@ -68,10 +71,11 @@ def test_killed_in_the_middle_of_a_chunk(host: Host) -> None:
         host.containerd.kill()
         yield DATA[2_000_000:]
 
-    assert _refused(host.wire.ask("PATCH", location, body())) == AWAY
+    assert _refused(host.wire.ask("PATCH", location, body())) == ((202, "") if IS_DIRECT else AWAY)
     host.containerd.start()
+    until(lambda: _begins(host.wire, host.repository), "an upload begins")
     start = _offset(host, location)
-    assert start <= 2_000_000
+    assert start == len(DATA) if IS_DIRECT else start <= 2_000_000
     answer = host.wire.ask("PUT", finishing(location, digest_of(DATA)), DATA[start:])
     assert answer.status == 201
     assert host.containerd.content(digest_of(DATA)) == DATA
@@ -116,6 +120,15 @@ def test_killed_while_it_unpacks(host: Host, directory: Path) -> None:
     assert not halves()
 
 
+def _ends(wire: Wire, location: str, data: bytes, start: int) -> bool:
+    """Whether a session takes its last chunk, or has it from an earlier try that came no further."""
+    last = finishing(location, digest_of(data))
+    answer = wire.ask("PUT", last, data[start:], {"Content-Range": f"{start}-{len(data) - 1}"})
+    if answer.headers.get("Range") == f"0-{len(data) - 1}":
+        answer = wire.ask("PUT", last, b"")
+    return answer.status == 201
+
+
 class Upgraded(Containerd):
     """The next version: other flags, its state elsewhere, and a new socket at the same path."""
 
@@ -153,8 +166,7 @@ def test_started_last_and_upgraded_in_the_middle_of_a_push(
         assert wire.ask("PATCH", location, image.layer[:1_000_000]).status == 202
         young.stop()
         with Upgraded(young.directory):
-            last, rest = finishing(location, digest_of(image.layer)), {"Content-Range": "1000000-1999999"}
-            until(lambda: wire.ask("PUT", last, image.layer[1_000_000:], rest).status == 201, "it goes on")
+            until(lambda: _ends(wire, location, image.layer, 1_000_000), "it goes on")
             assert wire.push_manifest("team/app", "v1", image.raw).status == 201
             until(lambda: registry.manifest("team/app", "v1"), "the tag is upstream")
         assert not daemon.complaints()

@@ -168,13 +168,13 @@ def test_a_paused_containerd(daemon: Daemon, containerd: Containerd) -> None:
     location = wire.begin("team/app")
 
     def body() -> Iterator[bytes]:
-        yield DATA[:1_000_000]
+        yield DATA[:2_000_000]
         until(containerd.ingests, "bytes arrive in containerd")
         containerd.pause()
-        yield DATA[1_000_000:2_000_000]
+        yield DATA[2_000_000:3_000_000]
         assert wire.ask("GET", "/v2/").status == 200
         containerd.resume()
-        yield DATA[2_000_000:]
+        yield DATA[3_000_000:]
 
     assert wire.ask("PUT", f"{location}?digest={digest_of(DATA)}", body()).status == 201
     assert containerd.content(digest_of(DATA)) == DATA

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import psutil
 
@@ -39,7 +40,7 @@ def version() -> str:
 class Containerd(Process):
     """Debian's containerd; keep the path of `directory` short, that of a socket has at most 107 bytes.
 
-    It listens there, or where another one did that has ended.
+    It listens there, or at the `address` of another one that has ended, and whose directory is around this one.
 
     For as long as the file `halt` exists, it unpacks the first megabyte of a layer of the type `halts` and no more.
     What stops is a stream processor, as containerd calls the programs that it may be told to unpack layers with.
@@ -65,9 +66,12 @@ class Containerd(Process):
             "disabled_plugins": ["io.containerd.grpc.v1.cri"],
             "grpc": {"address": self.address},
             "debug": {"level": "warn"},
-            "plugins": {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}},
+            "plugins": self._plugins(),
             "stream_processors": {"rig.halt": self._halt()},
         }
+
+    def _plugins(self) -> dict[str, object]:
+        return {"io.containerd.internal.v1.opt": {"path": str(self.directory / "opt")}}
 
     def _halt(self) -> dict[str, object]:
         plain = "application/vnd.oci.image.layer.v1.tar"
@@ -84,7 +88,7 @@ class Containerd(Process):
         """
         if not _ROOT:
             return list(arguments)
-        return Programs(self.directory, self.directory, Path(_ROOT)).command(*arguments)
+        return Programs(Path(self.address).parent, self.directory, Path(_ROOT)).command(*arguments)
 
     def is_ready(self) -> bool:
         """Whether it answers to ctr."""
@@ -153,20 +157,32 @@ class Containerd(Process):
 
     def content(self, digest: str) -> bytes:
         """The bytes of a blob, read from the disk of the content store."""
-        return self._blob(digest).read_bytes()
+        return self.blob(digest).read_bytes()
 
     def damage(self, digest: str) -> None:
         """Change the first bytes of a blob on the disk, behind its back."""
-        path = self._blob(digest)
+        path = self.blob(digest)
         path.write_bytes(b"damaged" + path.read_bytes()[7:])
 
-    def _blob(self, digest: str) -> Path:
+    def blob(self, digest: str) -> Path:
+        """The file of a blob in the content store."""
         algorithm, _, encoded = digest.partition(":")
-        return self.directory / "root/io.containerd.content.v1.content/blobs" / algorithm / encoded
+        return self.store / "blobs" / algorithm / encoded
+
+    @property
+    def store(self) -> Path:
+        """Where the content plugin keeps everything."""
+        return self.directory / "root/io.containerd.content.v1.content"
+
+    @property
+    def spool(self) -> Path:
+        """Where a daemon keeps unfinished uploads that it imports directly."""
+        return self.directory / "root/registry-mirror" / self.namespace
 
     def ingests(self) -> set[str]:
-        """The refs of the writes that are not finished."""
-        return set(_column(self.ctr("content", "active"), 0))
+        """The refs of the writes that are not finished, in containerd and in the spool beside it."""
+        spooled = self.spool.iterdir() if self.spool.exists() else []
+        return {*_column(self.ctr("content", "active"), 0), *(unquote(file.name) for file in spooled)}
 
     def leases(self) -> set[str]:
         """The ids of the leases."""

@@ -1,6 +1,7 @@
 """The daemon itself, as a real process with its own settings, journal and sockets."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,12 +15,18 @@ from tests.rig.process import Process
 _COMMAND = [sys.executable, "-m", "mirror"]
 _ANSWER = 60.0
 
+IMPORT = os.environ.get("IMPORT", "auto")
+"""The way of blobs into containerd that is set; the suite runs once more with `IMPORT=stream`."""
+IS_DIRECT = IMPORT != "stream"
+"""Whether they get there as files, as the rig's containerds allow it."""
+
 
 class Daemon(Process):
     """The daemon on a containerd and some upstreams; the first of them is the default.
 
     An upstream is a name and its URL, or its table of settings. `settings` go over what the rig chooses, which is
     retries in fractions of a second, a log in JSON and nothing evicted because this machine's disk is rather full.
+    Blobs get into containerd as IMPORT in the environment says, by itself else.
     """
 
     name = "registry-mirror"
@@ -47,7 +54,7 @@ class Daemon(Process):
         return {
             "http": {"listen": self.host},
             "admin": {"socket": str(self.directory / "admin.sock")},
-            "containerd": {"address": containerd},
+            "containerd": {"address": containerd, "import": IMPORT},
             "journal": {"path": str(self.directory / "journal.db")},
             "replication": {"backoff_first": 0.05, "backoff_max": 0.5},
             "disk": {"evict_at": 100},

@@ -1,4 +1,4 @@
-"""The central registry: Debian's docker-registry on the loopback, with files as its storage."""
+"""The central registry: Debian's docker-registry, with files as its storage."""
 
 import json
 import urllib.error
@@ -32,7 +32,7 @@ class Stored:
 
 
 class Registry(Process):
-    """A registry that keeps its port over restarts; with `tls` it speaks HTTPS only.
+    """A registry on the loopback, or at `address`, that keeps its port over restarts; with `tls` it speaks HTTPS only.
 
     It asks for the `login`, or for a token of the server `tokens`; with `client_certificates` for one of its authority.
     """
@@ -48,10 +48,11 @@ class Registry(Process):
         tokens: TokenServer | None = None,
         tls: bool = False,
         client_certificates: bool = False,
+        address: str = "127.0.0.1",
     ) -> None:
         super().__init__(directory)
         self.port = port or free_port()
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{address}:{self.port}"
         self.url = f"{'https' if tls or client_certificates else 'http'}://{self.host}"
         self.login = login
         self.tokens = tokens

@@ -51,6 +51,7 @@ address = "/tmp/containerd.sock"
 namespace = "k8s.io"
 snapshotter = "native"
 labels = { team = "ours" }
+import = "stream"
 
 [journal]
 path = "/tmp/journal.db"
@@ -137,6 +138,7 @@ def test_every_section(file: Path) -> None:
             "namespace": "k8s.io",
             "snapshotter": "native",
             "labels": {"team": "ours"},
+            "importer": "stream",
         },
         "journal": {"path": Path("/tmp/journal.db")},  # noqa: S108 - never opened
         "replication": {
@@ -213,6 +215,7 @@ BAD: dict[str, tuple[str, str]] = {
     "seconds that are none": ("[uploads]\nmax_age = nan", r"\$\.uploads\.max_age"),
     "level": ('[log]\nlevel = "loud"', r"\$\.log\.level"),
     "format": ('[log]\nformat = "xml"', r"\$\.log\.format"),
+    "no way into the store": ('[containerd]\nimport = "rsync"', r"\$\.containerd\.import"),
     "no namespace": ('[containerd]\nnamespace = ""', r"\$\.containerd\.namespace"),
     "path as number": ("[journal]\npath = 1", r"\$\.journal\.path"),
     "listen without port": ('[http]\nlisten = "localhost"', r"listen.*\$\.http"),

@@ -248,7 +248,7 @@ class Usage(Protocol):
         """A manifest was used at `now` (Unix time); written at most once an hour."""
 
     async def pushes(self) -> list[Push]:
-        """The newest push of every name, oldest first."""
+        """The newest push of every name, oldest first; of a name that is pushed meanwhile maybe an older one before."""
 
     async def newest(self, repository: Repository) -> int:
         """The greatest id of a job of a repository, 0 when there is none."""

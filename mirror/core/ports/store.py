@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest
@@ -13,12 +13,13 @@ from mirror.oci.names import Digest
 class StoreFacts:
     """What containerd says of itself: its version, and the directories of its content and of our snapshotter.
 
-    A directory that it does not tell is None.
+    `policy` is whether its namespaces share what they have of content. What it does not tell is None.
     """
 
     version: str
     content: Path | None
     snapshots: Path | None
+    policy: str | None = None
 
 
 class Introspection(Protocol):
@@ -42,8 +43,8 @@ class Ingest(Protocol):
     def offset(self) -> int:
         """Bytes handed to `write` so far, those of earlier openings included."""
 
-    async def write(self, data: bytes) -> None:
-        """Append; waits while too many messages are unanswered, which is the back-pressure of a push."""
+    async def write(self, data: bytes | bytearray) -> None:
+        """Append what nobody will change; waits while too much is under way, which is the back-pressure of a push."""
 
     async def flush(self) -> None:
         """Wait until the store has answered for every byte."""
@@ -79,8 +80,19 @@ class Content(Protocol):
     async def delete(self, digest: Digest) -> None:
         """Remove content, whatever refers to it; content that does not exist is no error."""
 
-    def read(self, digest: Digest, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError."""
+    def read(
+        self, digest: Digest, offset: int = 0, length: int = 0, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Stream `length` bytes of a blob from `offset`, 0 for all that follow; raises ContentMissingError.
+
+        `size` is what `size()` has just said: whoever passes it on saves asking for it again.
+        """
+
+    async def file(self, digest: Digest, size: int) -> BinaryIO | None:
+        """The open file of a blob, whose `size` the store has just said; None where there is no such file to be had.
+
+        Its caller closes it. Until then it can be read, even when the blob is collected.
+        """
 
     async def ingest(self, ref: str, lease: str) -> Ingest:
         """Open, or go on with, the ingest `ref` under `lease`."""
@@ -127,8 +139,8 @@ class Images(Protocol):
     async def get(self, name: str) -> Image | None:
         """The record of this name, None when there is none."""
 
-    async def list(self, prefix: str) -> list[Image]:
-        """The records whose names begin with `prefix`."""
+    async def list(self, prefix: str) -> Sequence[Image]:
+        """The records whose names begin with `prefix`; of very many, one that others move meanwhile may be missing."""
 
     async def point(self, name: str, target: Descriptor) -> None:
         """Create the record or move it to `target`; labels that others put on it stay."""

@@ -78,7 +78,20 @@ class Rig:
 
 
 @pytest.fixture
-def rig(way: Way, channel: Channel, images: Images, snapshots: Snapshots, database: Database, tmp_path: Path) -> Rig:
+def rules() -> Rules:
+    return Rules(age=AGE)
+
+
+@pytest.fixture
+def rig(
+    way: Way,
+    channel: Channel,
+    images: Images,
+    snapshots: Snapshots,
+    database: Database,
+    rules: Rules,
+    tmp_path: Path,
+) -> Rig:
     usage, pushes = UsageTable(database), Announced()
     seen = Seen(leases=way.leases, clock=way.clock, new_id=lambda: secrets.token_hex(8))
     inventory = Inventory(
@@ -99,7 +112,7 @@ def rig(way: Way, channel: Channel, images: Images, snapshots: Snapshots, databa
         usage=usage,
         seen=seen,
         capacity=Capacity(HostDisk(), Marks(), tmp_path / "journal.db"),
-        rules=Rules(age=AGE),
+        rules=rules,
         pushes=pushes,
         clock=way.clock,
     )
@@ -210,3 +223,22 @@ async def test_the_rules_are_kept_without_being_asked(rig: Rig) -> None:
         await rig.way.clock.until_asleep(30.0)
     running.cancel()
     assert rig.evictor.reason is None
+
+
+@pytest.mark.parametrize("rules", [Rules()])
+async def test_without_rules_pushes_are_nothing_to_look_at(rig: Rig) -> None:
+    """Taking stock of a host with many images takes long: where nothing can go, it is done now and then and no more."""
+    running = asyncio.create_task(rig.evictor.run())
+    await rig.way.clock.until_asleep(30.0)
+    rig.way.clock.advance(30.0)
+    await rig.way.clock.until_asleep(1.0)
+    raw = image(await rig.way.blob())
+    task = await rig.way.push(raw)
+    await rig.images.point(task.job.image, descriptor(raw))
+    for seconds, known in ((30.0, 0), (300.0, 1)):
+        rig.way.clock.advance(1.0)
+        await rig.way.clock.until_asleep(30.0)
+        rig.way.clock.advance(seconds)
+        await rig.way.clock.until_asleep(1.0)
+        assert len(rig.evictor._pinned) == known
+    running.cancel()

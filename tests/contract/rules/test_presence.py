@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -23,13 +22,19 @@ class Rig:
         self.told: list[str] = []
         self.found = list[StoreFacts]()
         self.clock = clock
+        self.asks_for_more = False
         self.presence = Presence(
             Probe(channel, snapshotter),
             clock,
-            found=self.found.append,
+            found=self._find,
             lost=lambda _: self.told.append("lost"),
             back=self._back,
         )
+
+    async def _find(self, facts: StoreFacts) -> None:
+        self.found.append(facts)
+        if self.asks_for_more:
+            await asyncio.Event().wait()  # and is not answered
 
     async def _back(self) -> None:
         self.told.append("back")
@@ -91,6 +96,29 @@ async def test_one_that_hangs(rig: Rig, containerd: Containerd) -> None:
     await rig.looks_until_back()
 
 
+async def test_one_that_hangs_as_soon_as_it_is_found(rig: Rig, containerd: Containerd) -> None:
+    """It is lost although whoever was told of it still waits for it; they are told again when it is back."""
+    containerd.kill()
+    await rig.looks()
+    rig.asks_for_more = True
+    containerd.start()
+    rig.clock.advance(1.0)
+    async with asyncio.timeout(60):
+        while len(rig.found) == 1:
+            await asyncio.sleep(0.05)  # it looks in real time now, as long as it takes
+            rig.clock.advance(1.0)
+        containerd.pause()
+        try:
+            await rig.clock.until_asleep(1.0)
+        finally:
+            containerd.resume()
+    assert rig.told[-1] == "lost"
+    assert "DEADLINE_EXCEEDED" in str(rig.presence.reason)
+    rig.asks_for_more = False
+    await rig.looks_until_back()
+    assert len(rig.found) == 3
+
+
 @pytest.mark.parametrize("rig", ["imaginary"], indirect=True)
 async def test_one_that_cannot_be_used(rig: Rig) -> None:
     """The reason says what it lacks, and the log says so once."""
@@ -101,12 +129,16 @@ async def test_one_that_cannot_be_used(rig: Rig) -> None:
     assert "'imaginary' does not exist" in str(rig.presence.reason)
 
 
-async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd, directory: Path) -> None:
+async def test_another_one_at_the_same_place(rig: Rig, containerd: Containerd) -> None:
     """One that keeps its content elsewhere is taken, and the log says that what was here is not there."""
     containerd.stop()
     await rig.looks()
-    with Containerd(directory, containerd.address), structlog.testing.capture_logs() as log:
+    with (
+        Containerd(containerd.directory / "another", containerd.address) as another,
+        structlog.testing.capture_logs() as log,
+    ):
         await rig.looks_until_back()
     containerd.start()
-    assert [facts.content != containerd.directory for facts in rig.found] == [True, True]
+    stores = [host.directory / "root/io.containerd.content.v1.content" for host in (containerd, another)]
+    assert [facts.content for facts in rig.found] == stores
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["containerd.moved"]

@@ -106,7 +106,11 @@ class Host(RuleBasedStateMachine):
             match end:
                 case RegistryError(problem=Problem.MANIFEST_BLOB_UNKNOWN) if len(together) > 1:
                     continue  # it was deleted meanwhile
-                case BaseException() if not isinstance(end, KilledError):
+                case KilledError():
+                    continue
+                case BaseExceptionGroup() if end.split(KilledError)[1] is None:  # of what a deed does at once
+                    continue
+                case BaseException():
                     raise end
         self.scene.life.fate.decide(0, None)
         if self.scene.life.fate.is_dead:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mirror.containerd.channel import Channel
-from mirror.containerd.content import ContentStore
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.probe import Probe
 from mirror.core.errors import StoreUnavailableError
@@ -24,6 +23,7 @@ from mirror.oci.names import Digest, Reference, digest_of
 from mirror.pb import snapshots_pb2 as pb
 from mirror.pb.snapshots_pb2_grpc import SnapshotsStub
 from mirror.runtime.clock import SystemClock
+from tests.contract.rooms import streamed
 from tests.contract.rules.ledger import Ledger
 from tests.contract.rules.way import Way, image, index
 from tests.contract.store import content_labels, fresh, held, store
@@ -449,5 +449,5 @@ async def share(containerd: Containerd, digest: Digest) -> None:
     await Probe(channel, Containerd.snapshotter).prepare()
     leases = LeaseManager(channel, SystemClock())
     await leases.create("other")
-    await store(ContentStore(channel, SystemClock()), containerd.content(digest), "other")
+    await store(streamed(channel), containerd.content(digest), "other")
     await channel.close()
