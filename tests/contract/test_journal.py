@@ -607,6 +607,7 @@ class TestFile:
             waiting = [asyncio.ensure_future(uploads.begin(row)) for row in (first, given_up, first, last)]
             await asyncio.sleep(0)
             waiting[1].cancel()
+            await asyncio.wait([waiting[1]])  # the journal knows of it then
         taken, cancelled, refused, also = await asyncio.gather(*waiting, return_exceptions=True)
         assert (taken, also) == (None, None)
         assert isinstance(cancelled, asyncio.CancelledError)
