@@ -1,4 +1,4 @@
-"""Where the daemon's processor time goes while blobs are pushed: `python -m bench.flame [SHAPE …]`.
+"""Where the daemon's processor time goes while blobs are pushed: `python -m bench.flame [--shapes SHAPE …]`.
 
 For each shape of `bench.push`, by default one large blob and many small ones, it draws a file in `docs/figures`. py-spy
 looks a few hundred times a second at the threads that are on a processor, and a box is as wide as its function was seen
@@ -138,7 +138,7 @@ def _watched(pid: int, stacks: Path) -> Iterator[None]:
 def main() -> None:
     """Draw what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.flame")
-    parser.add_argument("shapes", nargs="*", choices=list(SHAPES), default=["one", "small"])
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["one", "small"])
     parser.add_argument("--share", type=float, default=1.0, help="of what is pushed")
     asked = parser.parse_args()
     for name in asked.shapes:

@@ -12,9 +12,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 
 from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.commit import SingleCommit
 from mirror.containerd.files import ContentFiles
 from mirror.containerd.importer import Importer
-from mirror.containerd.ingest import Patience, WriteStream
+from mirror.containerd.ingest import Patience
 from mirror.core.errors import ContentMissingError, DigestMismatchError
 from mirror.core.ports import Blob, Ingest
 from mirror.oci.names import Digest, digest_of
@@ -44,6 +45,7 @@ class ContentStore:
         self._files = files or ContentFiles()
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
+        self._commit = SingleCommit(channel)
 
     async def size(self, digest: Digest) -> int | None:
         """See `Content.size`."""
@@ -130,16 +132,17 @@ class ContentStore:
         if not await self._commit_at_once(data, lease, labels):
             await self.label(digest, labels)
 
+    async def references(self, digest: Digest) -> set[Digest]:
+        """See `Content.references`."""
+        labels = await self.labels(digest)
+        return {Digest(child) for label, child in labels.items() if label.startswith(_GC_REFERENCE)}
+
     async def _commit_at_once(self, data: bytes, lease: str, labels: Mapping[str, str]) -> bool:
         """Write and commit in one message; False when the store already had the content (its labels stay)."""
         ref = f"registry-mirror/put/{secrets.token_hex(8)}"
         request = pb.WriteContentRequest(action=pb.COMMIT, ref=ref, total=len(data), data=data, labels=labels)
-        stream = WriteStream(self._channel, lease)
-        try:
-            await stream.send(request, self._patience.message)
-            return await stream.committed(self._patience.whole)
-        finally:
-            await stream.close()
+        exists = StatusCode.ALREADY_EXISTS
+        return await self._commit.send(request, lease, self._patience.whole, exists) is not exists
 
     async def labels(self, digest: Digest) -> Mapping[str, str]:
         """The labels on content; none when the store does not hold it."""

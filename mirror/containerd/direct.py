@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import grpc.aio
 from grpc import StatusCode
 
 from mirror.containerd.blobfiles import BlobFiles
-from mirror.containerd.channel import Channel, store_errors
+from mirror.containerd.channel import Channel
+from mirror.containerd.commit import SingleCommit
 from mirror.containerd.ingest import Patience
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.locks import when_free
@@ -63,12 +63,7 @@ class DirectImporter:
         self._leases = leases
         self._patience = patience or Patience()
         self._stub = ContentStub(channel.grpc)
-        # The one request of a COMMIT, called as that: its only message says too that no more will come.
-        self._write = channel.grpc.unary_stream(
-            "/containerd.services.content.v1.Content/Write",
-            pb.WriteContentRequest.SerializeToString,
-            pb.WriteContentResponse.FromString,
-        )
+        self._commit = SingleCommit(channel)
 
     async def prove(self, *, is_wanted: bool) -> None:
         """Take some bytes this way; if it is not wanted, only where uploads wait for it.
@@ -155,26 +150,15 @@ class DirectImporter:
         ref = f"registry-mirror/direct/{secrets.token_hex(8)}"
         # The offset is that of content which is there; in an ingest that only begins it is out of range.
         request = pb.WriteContentRequest(action=pb.COMMIT, ref=ref, total=size, offset=size, expected=digest)
-        try:
-            await self._commit(request, lease)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is StatusCode.ALREADY_EXISTS:
+        whole, exists = self._patience.whole, StatusCode.ALREADY_EXISTS
+        match await self._commit.send(request, lease, whole, exists, StatusCode.OUT_OF_RANGE):
+            case StatusCode.ALREADY_EXISTS:
                 return await self._hold(digest, lease)
-            abort = pb.AbortRequest(ref=ref)
-            await self._channel.attempt(self._stub.Abort, abort, unless=StatusCode.NOT_FOUND)
-            return False
+            case StatusCode.OUT_OF_RANGE:
+                abort = pb.AbortRequest(ref=ref)
+                await self._channel.attempt(self._stub.Abort, abort, unless=StatusCode.NOT_FOUND)
+                return False
         return True
-
-    async def _commit(self, request: pb.WriteContentRequest, lease: str) -> None:
-        """Raises how containerd refused it (`grpc.aio.AioRpcError`), if that says something about the content."""
-        call = self._write(request, metadata=self._channel.metadata(lease))
-        try:
-            with store_errors(StatusCode.ALREADY_EXISTS, StatusCode.OUT_OF_RANGE):
-                async with self._channel.patience(self._patience.whole):
-                    async for _ in call:
-                        continue
-        finally:
-            call.cancel()
 
     async def _hold(self, digest: Digest, lease: str) -> bool:
         """Lease what others brought, as containerd does unless they did so in this very moment. False: it is gone."""

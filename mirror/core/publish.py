@@ -1,7 +1,7 @@
 """Pushing a manifest: the acknowledgement. From here on the image must reach the upstream, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -44,7 +44,7 @@ class Pushed:
 class ManifestPush:
     """The use case of `PUT /v2/<name>/manifests/<reference>`.
 
-    The order is the promise: children are leased before they are looked for, so that nothing can be collected in
+    The order is the promise: children are held before they are looked for, so that nothing can be collected in
     between; the job is in the journal before the image record moves, and both before the client is told.
     No eviction comes in between either: those that hold `evictions` alone wait for it.
     """
@@ -133,7 +133,6 @@ class ManifestPush:
         self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
         try:
-            await self._leases.create(lease)
             await self._store(repository, manifest, lease)
             async with self._acknowledging:
                 if check:
@@ -165,29 +164,39 @@ class ManifestPush:
         )
 
     async def _store(self, repository: Repository, manifest: Manifest, lease: str) -> None:
-        edges = await self._hold(repository, manifest, lease)
-        await self._content.put(manifest.raw, manifest.digest, lease, edges)
+        """Store the manifest under a lease; what it names is held by the manifest itself.
 
-    async def _hold(self, repository: Repository, manifest: Manifest, lease: str) -> dict[str, Digest]:
-        """Lease every child, then check that it is there; returns those that are, by their place.
+        That is looked for before, so that an incomplete image leaves nothing behind, and again when nothing of it can
+        be collected any more.
+        """
+        present: set[Digest] = set()
+
+        async def look() -> None:
+            granted = await self._grants.granted(repository, [child.digest for child in manifest.edges().values()])
+            present.update(await self._present(manifest, granted))
+
+        await run_all((self._leases.create(lease), look()), _AT_ONCE)
+        edges = {place: child.digest for place, child in manifest.edges().items() if child.digest in present}
+        await self._content.put(manifest.raw, manifest.digest, lease, edges)
+        await self._present(manifest, present)
+
+    async def _present(self, manifest: Manifest, among: Iterable[Digest]) -> set[Digest]:
+        """Those children that are there, of those that may be meant.
 
         An image must be complete but for layers that live elsewhere; an index may be sparse.
         """
-        edges = manifest.edges()
-        children = {child.digest: child for child in edges.values()}
-        granted = await self._grants.granted(repository, list(children))
+        children = {child.digest: child for child in manifest.edges().values()}
         present: set[Digest] = set()
 
         async def look(digest: Digest) -> None:
             if await self._is_there(children[digest]):
                 present.add(digest)
 
-        await run_all((self._leases.hold(lease, digest) for digest in granted), _AT_ONCE)
-        await run_all((look(digest) for digest in granted), _AT_ONCE)
+        await run_all((look(digest) for digest in among), _AT_ONCE)
         for blob in manifest.blobs:
             if blob.digest not in present and not blob.is_foreign:
                 raise RegistryError(Problem.MANIFEST_BLOB_UNKNOWN, blob.digest)
-        return {place: child.digest for place, child in edges.items() if child.digest in present}
+        return present
 
     async def _is_there(self, child: Descriptor) -> bool:
         size = await self._content.size(child.digest)

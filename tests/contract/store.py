@@ -16,6 +16,8 @@ from tests.rig.containerd import Containerd
 
 SNAPSHOTTERS = (Containerd.snapshotter, "native")
 """Those that containerd has on every host."""
+REFERENCE = "containerd.io/gc.ref.content."
+"""What the labels begin with by which content keeps other content."""
 EMPTY = Digest(f"sha256:{hashlib.sha256().hexdigest()}")
 
 
@@ -58,6 +60,13 @@ async def held(channel: Channel, lease: str) -> set[tuple[str, str]]:
     """What a lease names: kind and name."""
     answer = await channel.call(LeasesStub(channel.grpc).ListResources, ListResourcesRequest(id=lease))
     return {(resource.type, resource.id) for resource in answer.resources}
+
+
+async def kept(channel: Channel, lease: str) -> set[str]:
+    """The content that a lease keeps: what it names, and what that refers to."""
+    named = {name for kind, name in await held(channel, lease) if kind == "content"}
+    labels = [await content_labels(channel, Digest(name)) for name in named]
+    return named | {child for of in labels for label, child in of.items() if label.startswith(REFERENCE)}
 
 
 async def unpacked(channel: Channel) -> dict[str, Info]:

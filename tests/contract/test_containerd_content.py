@@ -242,6 +242,8 @@ class TestManifests:
         await witness.collect_garbage()
         assert {child, digest} <= await witness.contents()
         assert await load(content, digest) == data
+        assert await content.references(digest) == {child}
+        assert await content.references(child) == set()
 
     async def test_one_that_is_there(self, witness: Witness, content: Content, leases: Leases, lease: str) -> None:
         """It gets the labels and the lease too; the labels of others stay, dots in their keys included."""
@@ -256,6 +258,7 @@ class TestManifests:
             "containerd.io/gc.ref.content.l.0": child,
             "example.com/of.others": "kept",
         }
+        assert await content.references(digest) == {child}
 
     async def test_without_children(self, witness: Witness, content: Content, lease: str) -> None:
         """An index whose images are all elsewhere has no labels to set, be it new or known."""

@@ -151,3 +151,9 @@ class ContentDouble:
             raise DigestMismatchError(f"the manifest is not {digest}")
         labels = {f"{CONTENT_REFERENCE}.{place}": child for place, child in edges.items()}
         (await self._connection.reach()).commit(data, digest, lease, labels)
+
+    async def references(self, digest: Digest) -> set[Digest]:
+        """See `Content.references`."""
+        blob = (await self._connection.reach()).blobs.get(digest)
+        labels = {} if blob is None else blob.labels
+        return {Digest(child) for label, child in labels.items() if label.startswith(f"{CONTENT_REFERENCE}.")}

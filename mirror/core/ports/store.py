@@ -112,6 +112,9 @@ class Content(Protocol):
         A manifest that is already there gets the references and the lease too. Raises DigestMismatchError.
         """
 
+    async def references(self, digest: Digest) -> set[Digest]:
+        """The content that this content holds by its gc references; nothing when the store does not hold it."""
+
 
 class Replacement(Protocol):
     """Putting other bytes in the place of content whose file is damaged."""

@@ -54,7 +54,7 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A job that is not over, what its own lease names, and what it needs.
+    """A job that is not over, what its own lease holds, by name or by its manifest, and what it needs.
 
     `children` are the manifest and what it names, which the lease must hold; `family` is everything below that cannot
     be missing, or what is known of it: not `is_known`, when a manifest cannot be read. `is_parked` says that its

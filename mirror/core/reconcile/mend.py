@@ -79,8 +79,9 @@ class Mender:
     async def _hold(self, finding: MissingLease | LooseContent) -> None:
         """See that a job's lease exists and holds what the job needs; if it is over by now, there is to be none."""
         job = finding.job
-        need = await self._surveyor.need(job)
         await self._stores.leases.create(job.lease)
+        await self._stores.leases.hold(job.lease, job.digest)
+        need = await self._surveyor.need(job)
         for digest in sorted(need.children - need.held):
             await self._stores.leases.hold(job.lease, digest)
         if not await self._stores.jobs.needs_lease(job):

@@ -127,6 +127,8 @@ class Surveyor:
     async def need(self, job: Job) -> Need:
         """What one job needs."""
         held = await self._stores.leases.held(job.lease)
+        if job.digest in held:
+            held |= await self._stores.content.references(job.digest)
         tasks = await self._stores.jobs.tasks(job.id)
         parked = any(task.kind is Kind.REPLICATE and task.state is State.PARKED for task in tasks)
         root = await self._read(job.digest, job.media_type)

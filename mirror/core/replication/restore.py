@@ -122,8 +122,9 @@ class Restorer:
         if digest_of(raw) != digest:
             raise _other_bytes(digest)
         edges = {place: child.digest for place, child in parse_manifest(raw, media_type).edges().items()}
-        present = {place: child for place, child in edges.items() if await self._content.size(child) is not None}
-        await self._content.put(raw, digest, job.lease, present)
+        given = await self._grants.given(job.repository, list(edges.values()))  # it may have to come back, too
+        held = {place: child for place, child in edges.items() if child in given}
+        await self._content.put(raw, digest, job.lease, held)
 
     async def _restore_blob(self, job: Job, digest: Digest) -> None:
         async with self._ingest(job.lease) as ingest:

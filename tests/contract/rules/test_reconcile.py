@@ -26,7 +26,7 @@ from mirror.runtime.clock import SystemClock
 from tests.contract.rooms import streamed
 from tests.contract.rules.ledger import Ledger
 from tests.contract.rules.way import Way, image, index
-from tests.contract.store import content_labels, fresh, held, store
+from tests.contract.store import content_labels, fresh, kept, store
 from tests.rig.containerd import Containerd
 from tests.unit.clock import EPOCH, ManualClock
 
@@ -106,11 +106,11 @@ class TestLeases:
         """Somebody deleted it: it is made again, and holds the manifest and all that was given with it."""
         config, layer = await way.blob(), await way.blob()
         job = await acknowledged(way, ledger, config, layer)
-        before = await held(channel, job.lease)
+        everything = {job.digest, config.digest, layer.digest}
+        assert await kept(channel, job.lease) == everything
         await leases.delete(job.lease)
         assert await ledger.repair() == [("missing lease", job.lease, True)]
-        assert await held(channel, job.lease) == before
-        assert {("content", one.digest) for one in (config, layer)} < before
+        assert await kept(channel, job.lease) == everything
 
     async def test_of_an_index(self, way: Way, ledger: Ledger, leases: Leases, channel: Channel) -> None:
         """Its images are held, and what they name by them; an entry that was never given to the repository is not."""
@@ -120,7 +120,7 @@ class TestLeases:
         job = (await ledger.manifest_push.put(way.repository, V1, OCI_INDEX, raw)).job
         await leases.delete(job.lease)
         assert await ledger.repair() == [("missing lease", job.lease, True)]
-        assert await held(channel, job.lease) == {("content", digest_of(raw)), ("content", digest_of(child))}
+        assert await kept(channel, job.lease) == {digest_of(raw), digest_of(child)}
 
     async def test_that_lacks_something(self, way: Way, ledger: Ledger, leases: Leases, channel: Channel) -> None:
         """A lease that others made anew without its content is filled again."""
@@ -129,7 +129,19 @@ class TestLeases:
         await leases.delete(job.lease)
         await leases.create(job.lease)
         assert await ledger.repair() == [("loose content", job.lease, True)]
-        assert await held(channel, job.lease) == {("content", job.digest), ("content", config.digest)}
+        assert await kept(channel, job.lease) == {job.digest, config.digest}
+        assert await ledger.check() == []
+
+    async def test_whose_manifest_lost_its_references(self, way: Way, ledger: Ledger, channel: Channel) -> None:
+        """Where others took away the labels of a manifest, the lease names what it needs itself."""
+        config = await way.blob()
+        job = await acknowledged(way, ledger, config)
+        await way.leases.hold(way.lease, config.digest)
+        labels = dict.fromkeys(await content_labels(channel, job.digest), "")
+        await streamed(channel).label(job.digest, labels)
+        assert await kept(channel, job.lease) == {job.digest}
+        assert await ledger.repair() == [("loose content", job.lease, True)]
+        assert await kept(channel, job.lease) == {job.digest, config.digest}
         assert await ledger.check() == []
 
     async def test_of_a_job_that_is_over(self, way: Way, ledger: Ledger, jobs: Jobs) -> None:
@@ -180,7 +192,7 @@ class TestTags:
         assert await ledger.check() == []
         (adopted, *_) = await jobs.find(way.repository, V2)
         assert adopted.job.digest == job.digest
-        assert await held(channel, adopted.job.lease) == {("content", job.digest), ("content", config.digest)}
+        assert await kept(channel, adopted.job.lease) == {job.digest, config.digest}
         record = await images.get(name)
         assert record is not None
 

@@ -51,6 +51,7 @@ class TestRestore:
             containerd.ctr("content", "rm", digest)
         assert await attempt(task) == DONE
         assert containerd.contents() >= {digest_of(raw), *(blob.digest for blob in blobs)}
+        assert await way.content.references(digest_of(raw)) == {blob.digest for blob in blobs}
 
     async def test_it_is_nowhere(self, way: Way, containerd: Containerd) -> None:
         """It is missing by its digest, and nothing is left of the try."""
