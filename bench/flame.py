@@ -26,6 +26,8 @@ from tests.rig.until import until
 
 _FIGURES = Path("docs/figures")
 _RATE = "400"
+# Threads that wait for work; py-spy takes some of them for busy.
+_WAITING = "_worker (concurrent/futures/thread.py)"
 _WIDTH, _ROW, _HEADING, _LETTER, _LEAST = 1200, 18, 30, 6.6, 0.5
 _STYLE = """
 text { font: 11px ui-monospace, monospace; fill: #1f2328; pointer-events: none; }
@@ -96,7 +98,7 @@ def _draw_box(svg: Element, name: str, share: float, left: float, top: float) ->
     SubElement(group, "title").text = f"{name}: {share:.1%}"
     place = {"x": f"{left:.1f}", "y": f"{top:.0f}", "width": f"{width:.1f}", "height": str(_ROW - 1)}
     SubElement(group, "rect", place | ({"class": "mirror"} if "(mirror/" in name else {}))
-    if letters := int(width / _LETTER) - 1:
+    if (letters := int(width / _LETTER) - 1) > 0:
         SubElement(group, "text", {"x": f"{left + 3:.1f}", "y": f"{top + 12:.0f}"}).text = name[:letters]
 
 
@@ -110,7 +112,7 @@ def profile(shape: Shape) -> Box:
             warm(daemon)
             with _watched(daemon.pid, stacks):
                 clients.push(daemon.host, REPOSITORY, load.blobs, load.at_once)
-        return Box.of(stacks.read_text().splitlines())
+        return Box.of(line for line in stacks.read_text().splitlines() if f"{_WAITING} " not in line)
 
 
 @contextmanager

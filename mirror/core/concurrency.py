@@ -1,9 +1,13 @@
 """Doing several things at once, with a limit, as if they were one; and one thing at a time where it must be."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from weakref import WeakValueDictionary
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 async def run_all(actions: Iterable[Coroutine[None, None, None]], at_once: int) -> None:
@@ -34,6 +38,22 @@ async def run_all(actions: Iterable[Coroutine[None, None, None]], at_once: int) 
             action.close()  # those whose turn never came
     if failures:
         raise failures[0]
+
+
+async def in_order(
+    work: Callable[[_Item], Awaitable[_Result]], items: Sequence[_Item], at_once: int
+) -> AsyncIterator[_Result]:
+    """The results for all items, in their order, worked out `at_once` together; a failure is raised as by `run_all`."""
+    results: dict[int, _Result] = {}
+
+    async def note(index: int) -> None:
+        results[index] = await work(items[index])
+
+    for start in range(0, len(items), at_once):
+        group = range(start, min(start + at_once, len(items)))
+        await run_all(map(note, group), at_once)
+        for index in group:
+            yield results.pop(index)
 
 
 class Locks:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from mirror.core.concurrency import in_order
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Container, Containers, Content, Grants, Image, Images, Push, Snapshots, Usage
 from mirror.core.pull import read_whole
@@ -10,6 +12,9 @@ from mirror.core.retention import Held, Pin
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, chain_ids, parse_config, parse_manifest
 from mirror.oci.names import Digest, Reference, Repository, split_image
+
+# What is asked of the journal together is one transaction.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ class Inventory:
         # Oldest first, and before all else: a push that comes meanwhile is a newer job of its repository.
         pushes = {push.job.image: push for push in await self._usage.pushes()}
         in_use = await self._in_use()
-        found = [await self._held(image, pushes, in_use) for image in await self._records()]
-        images = [image for image in found if image]
+        held = partial(self._held, pushes=pushes, in_use=in_use)
+        images = [image async for image in in_order(held, await self._records(), _AT_ONCE) if image]
         here = {digest for image in images for digest in image.manifests}
         self._known = {digest: node for digest, node in self._known.items() if digest in here}
         return Stock(images, {push.job.repository: push.job.id for push in pushes.values()})

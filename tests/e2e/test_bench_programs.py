@@ -60,8 +60,9 @@ def test_boxes() -> None:
     """A function was seen as often as all that it called, and what it did itself; what is too small is left out."""
     root = flame.Box.of(["a;b 8", "a;c 1", "a 3", "d 3988"])
     assert (root.seen, root.called["a"].seen, root.called["a"].called["b"].seen, root.depth) == (4000, 12, 8, 2)
-    titles = [title.text for title in ET.fromstring(flame.draw(root, "T")).iter(f"{SVG}title")]  # noqa: S314 - our own
-    assert titles == ["T", "a: 0.3%", "b: 0.2%", "d: 99.7%"]
+    drawing = ET.fromstring(flame.draw(root, "T"))  # noqa: S314 - our own
+    assert [title.text for title in drawing.iter(f"{SVG}title")] == ["T", "a: 0.3%", "b: 0.2%", "d: 99.7%"]
+    assert [text.text for text in drawing.iter(f"{SVG}text")] == ["T", "d"]  # the others have no room for a name
 
 
 def test_smaller_shapes() -> None:

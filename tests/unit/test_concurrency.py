@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from mirror.core.concurrency import Locks, SharedLock, run_all
+from mirror.core.concurrency import Locks, SharedLock, in_order, run_all
 
 
 class Gauge:
@@ -52,6 +52,38 @@ async def test_a_failure_lets_the_others_finish() -> None:
         await run_all(actions, 2)
     gc.collect()  # a coroutine that was forgotten warns now, and warnings are errors
     assert (gauge.finished, gauge.inside) == (1, 0)
+
+
+@pytest.mark.parametrize(("items", "at_once", "most"), [(0, 1, 0), (1, 4, 1), (10, 1, 1), (10, 3, 3), (3, 10, 3)])
+async def test_results_come_in_order(items: int, at_once: int, most: int) -> None:
+    """Whoever is done first, and never too many at once."""
+    gauge = Gauge()
+
+    async def work(number: int) -> int:
+        for _ in range(items - number):
+            await asyncio.sleep(0)
+        await gauge.visit()
+        return -number
+
+    assert [result async for result in in_order(work, range(items), at_once)] == [-number for number in range(items)]
+    assert (gauge.finished, gauge.most) == (items, most)
+
+
+async def test_no_results_after_a_failure() -> None:
+    """Those before it have been given, nothing after it is begun."""
+    begun: list[int] = []
+
+    async def work(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise ValueError("enough")
+        return number
+
+    results = in_order(work, range(10), 2)
+    assert [await anext(results), await anext(results)] == [0, 1]
+    with pytest.raises(ValueError, match="enough"):
+        await anext(results)
+    assert begun == [0, 1, 2, 3]
 
 
 async def test_being_cancelled_cancels_all() -> None:

@@ -8,6 +8,7 @@ journal names and containerd lacks, is asked for once more, by name, before it c
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
+from mirror.core.concurrency import in_order
 from mirror.core.errors import ContentMissingError
 from mirror.core.jobs import Job, Kind, State
 from mirror.core.ports import Clock, Content, Grant, Grants, Image, Images, Jobs, Leases, Snapshots, Uploads
@@ -21,6 +22,8 @@ from mirror.oci.names import Digest, Repository, split_image
 
 _OURS = "registry-mirror/"
 _PAGE = 500
+# What is asked of the journal together is one transaction.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +165,14 @@ class Surveyor:
 
     async def tags(self, survey: Survey) -> AsyncIterator[Tag]:
         """The tags of the configured registries; those of an image that is only named by its digest need no job."""
-        for image in survey.images:
-            registry, _, name = image.name.partition("/")
-            if ":" in name and "@" not in name and (tag := await self._tag(image, registry, name)):
+        async for tag in in_order(self._tag, survey.images, _AT_ONCE):
+            if tag:
                 yield tag
 
-    async def _tag(self, image: Image, registry: str, name: str) -> Tag | None:
+    async def _tag(self, image: Image) -> Tag | None:
+        registry, _, name = image.name.partition("/")
+        if ":" not in name or "@" in name:
+            return None
         try:
             repository, reference = split_image(name, frozenset(), registry)
         except RegistryError:  # others may name their images as they like
