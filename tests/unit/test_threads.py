@@ -9,6 +9,8 @@ import pytest
 from mirror.containerd.threads import Threads
 from mirror.core.errors import StoreUnavailableError
 
+LAST = 19  # the highest that there is
+
 
 def niceness() -> int:
     """Of the thread that asks: the higher, the later it gets a processor."""
@@ -17,7 +19,7 @@ def niceness() -> int:
 
 async def test_the_event_loop_goes_first() -> None:
     """Where processors are short, small requests do not wait for the hashing of large ones."""
-    assert await Threads().run(niceness) > niceness()
+    assert await Threads().run(niceness) == min(niceness() + 10, LAST)
 
 
 @pytest.mark.parametrize(("code", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
