@@ -1,17 +1,19 @@
 """Where the daemon's processor time goes while blobs are pushed: `python -m bench.flame [--shapes SHAPE …]`.
 
 For each shape of `bench.push`, by default one large blob and many small ones, it draws a file in `docs/figures`. py-spy
-looks a few hundred times a second at the threads that are on a processor, and a box is as wide as its function was seen
-often, below the one that called it. The daemon is slower meanwhile, so this is about shares, not about time.
+looks at all threads a few hundred times a second, and each box is below the one of the function that called it. A
+thread is as wide as the processor time that the kernel says it took, and a function as often as it was seen in its
+thread; what waits is left out. The daemon is slower meanwhile, so this is about shares, not about time.
 """
 
 import argparse
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +28,9 @@ from tests.rig.until import until
 
 _FIGURES = Path("docs/figures")
 _RATE = "400"
-# Threads that wait for work; py-spy takes some of them for busy.
-_WAITING = "_worker (concurrent/futures/thread.py)"
+# Where threads wait for work: py-spy cannot tell that from work.
+_WAITING = ("_worker (concurrent/futures/thread.py)", "EpollSelector.select (selectors.py)")
+_THREAD = re.compile(r"thread \((\d+)\)")
 _WIDTH, _ROW, _HEADING, _LETTER, _LEAST = 1200, 18, 30, 6.6, 0.5
 _STYLE = """
 text { font: 11px ui-monospace, monospace; fill: #1f2328; pointer-events: none; }
@@ -110,9 +113,34 @@ def profile(shape: Shape) -> Box:
         stacks = directory / "stacks"
         with Containerd(directory / "containerd") as host, daemon_on(host, DIRECT, directory / "daemon") as daemon:
             warm(daemon)
+            before = _processor_times(daemon.pid)
             with _watched(daemon.pid, stacks):
                 clients.push(daemon.host, REPOSITORY, load.blobs, load.at_once)
-        return Box.of(line for line in stacks.read_text().splitlines() if f"{_WAITING} " not in line)
+            took = {thread: time - before.get(thread, 0) for thread, time in _processor_times(daemon.pid).items()}
+        return Box.of(weighed(stacks.read_text().splitlines(), took))
+
+
+def weighed(stacks: Iterable[str], took: Mapping[int, int]) -> Iterator[str]:
+    """Stacks that begin with their thread, without it, and seen as often as the processor time of threads has it.
+
+    `took` is that of each thread, by its id. What waits does not count, unless a thread was seen doing nothing else.
+    """
+    threads: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+    for line in stacks:
+        stack, _, times = line.rpartition(" ")
+        first, _, calls = stack.partition(";")
+        if calls and (named := _THREAD.match(first)):
+            threads[int(named[1])].append((calls, int(times)))
+    for thread, seen in threads.items():
+        busy = [(calls, times) for calls, times in seen if not calls.endswith(_WAITING)] or seen
+        often = sum(times for _, times in busy)
+        yield from (f"{calls} {took.get(thread, 0) * times // often}" for calls, times in busy)
+
+
+def _processor_times(pid: int) -> Mapping[int, int]:
+    """What the threads of a process have taken, in nanoseconds."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {int(task.name): int((task / "schedstat").read_text().split()[0]) for task in tasks}
 
 
 @contextmanager
@@ -123,6 +151,8 @@ def _watched(pid: int, stacks: Path) -> Iterator[None]:
         "--rate",
         _RATE,
         "--nolineno",
+        "--threads",
+        "--idle",
         "--format",
         "raw",
     ]

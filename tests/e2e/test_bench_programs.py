@@ -56,6 +56,21 @@ def test_where_the_time_goes() -> None:
         assert any(function in name for name in names), function
 
 
+def test_the_time_of_threads() -> None:
+    """It is divided among what they were seen doing, and waiting is nothing that takes time."""
+    waiting = "run;_worker (concurrent/futures/thread.py)"
+    stacks = [
+        "thread (1): a;run;hash 3",
+        "thread (1): a;run;write 1",
+        f"thread (1): a;{waiting} 90",
+        "thread (2): b;c 50",
+    ]
+    stacks += ["thread (3): c;run 7", "thread (4): d 9"]
+    took = {1: 800, 2: 100, 5: 1}
+    assert [*flame.weighed(stacks, took)] == ["run;hash 600", "run;write 200", "c 100", "run 0"]
+    assert [*flame.weighed([f"thread (1): a;{waiting} 90"], took)] == [f"{waiting} 800"]
+
+
 def test_boxes() -> None:
     """A function was seen as often as all that it called, and what it did itself; what is too small is left out."""
     root = flame.Box.of(["a;b 8", "a;c 1", "a 3", "d 3988"])
