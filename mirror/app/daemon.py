@@ -8,10 +8,12 @@ from mirror.app.disk import Space
 from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
+from mirror.app.verification import make_verification
 from mirror.app.workers import Wiring, make_worker
 from mirror.core.discover import Discovery
 from mirror.core.drain import Drain, Gate
 from mirror.core.follow import Follow
+from mirror.core.isolation import Isolation
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator
@@ -21,7 +23,7 @@ from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
-from mirror.core.push import BlobPush
+from mirror.core.push import BlobPush, UploadLimits
 from mirror.core.readiness import Readiness
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
@@ -50,7 +52,7 @@ class Daemon:
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
         self.space = Space(settings, rooms, seen)
         self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space)
-        self.manifest_push = _manifest_push(rooms, changed, gate, self.space)
+        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space)
         self.pull = _pull(rooms, seen)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
@@ -123,7 +125,13 @@ def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: 
         arrived=head_start.offer if settings.replication.eager else _not_at_all,
         gate=gate,
         admission=space.admission,
+        limits=_upload_limits(settings),
     )
+
+
+def _upload_limits(settings: config.Settings) -> UploadLimits:
+    each = settings.callers
+    return UploadLimits(each.uploads, each.sessions, settings.http.blob, settings.tenants.bytes)
 
 
 def _pull(rooms: Rooms, seen: Seen) -> Pull:
@@ -131,7 +139,7 @@ def _pull(rooms: Rooms, seen: Seen) -> Pull:
     return Pull(content=rooms.content, images=rooms.images, grants=rooms.grants, uses=uses, seen=seen)
 
 
-def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> ManifestPush:
+def _manifest_push(settings: config.Settings, rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
         images=rooms.images,
@@ -144,6 +152,8 @@ def _manifest_push(rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> M
         gate=gate,
         admission=space.admission,
         evictions=space.pushes,
+        isolation=None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots),
+        verification=make_verification(settings.verify, rooms.grants),
     )
 
 

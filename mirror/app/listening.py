@@ -1,54 +1,99 @@
 """Serving operators and builders, from the first connection to the last answer."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from mirror import config
 from mirror.app.daemon import Daemon
+from mirror.app.listeners import Listener, Listeners
 from mirror.http.admin import AdminUseCases, admin_application
-from mirror.http.routes import UseCases, application
+from mirror.http.connections import Connection
+from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
+_BACKLOG = 128
 _READ_BUFFER = 256 * 1024
 _CANCELLED_WITHIN = 1.0
 
 
 @asynccontextmanager
-async def listening(settings: config.Settings, daemon: Daemon) -> AsyncIterator[None]:
+async def listening(settings: config.Settings, daemon: Daemon, listeners: Listeners) -> AsyncIterator[None]:
     """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
 
     Those that only wait for something to happen are answered at once with what there is.
     """
     traffic = Traffic()
-    admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
-    public = application(
-        UseCases(
-            blob_push=daemon.blob_push,
-            manifest_push=daemon.manifest_push,
-            pull=daemon.pull,
-            discovery=daemon.discovery,
-            removal=daemon.removal,
-            watch=daemon.watch,
-            follow=daemon.follow,
-        ),
+    async with AsyncExitStack() as stack:
+        admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
+        # An operator who goes away takes his question with him; what a builder began is finished all the same.
+        runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
+        await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
+        servers = [await _serve(settings, daemon, listeners, each, traffic, stack) for each in listeners.all]
+        yield
+        daemon.changed.close()
+        for server in servers:
+            server.close()
+        await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
+
+
+async def _serve(
+    settings: config.Settings,
+    daemon: Daemon,
+    listeners: Listeners,
+    listener: Listener,
+    traffic: Traffic,
+    stack: AsyncExitStack,
+) -> asyncio.Server:
+    """Serve builders at one listener."""
+    http = settings.http
+    app = application(
+        _use_cases(daemon),
+        listener.door,
         registries=daemon.registries,
-        catalog=settings.http.catalog,
-        idle=settings.http.idle,
+        catalog=http.catalog,
+        limits=Limits(http.idle, http.manifest, http.name),
+        meter=listeners.meter,
         traffic=traffic,
         clock=daemon.clock,
     )
-    # An operator who goes away takes his question with him; what a builder began is finished all the same.
-    async with _running(admin, handler_cancellation=True) as admin_runner, _running(public) as public_runner:
-        await web.UnixSite(admin_runner, _fresh_socket(settings.admin.socket)).start()
-        site = web.TCPSite(public_runner, *settings.http.address)
-        await site.start()
-        yield
-        daemon.changed.close()
-        await site.stop()
-        await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
+    runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
+    if runner.server is None:
+        raise RuntimeError("the application is not set up")
+    server = await _listen(listener, listeners.connections.factory(runner.server), http.head)
+    stack.callback(server.close)  # also when the daemon fails
+    return server
+
+
+async def _listen(listener: Listener, factory: Callable[[], Connection], handshake: float) -> asyncio.Server:
+    """Accept connections; a TLS handshake may take so many seconds."""
+    tls, within = (listener.tls.context, handshake) if listener.tls else (None, None)
+    start = partial(
+        asyncio.get_running_loop().create_server, factory, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=within
+    )
+    if listener.settings.socket:
+        return await start(sock=_unix_socket(listener.settings.socket, listener.settings.group))
+    host, port = listener.settings.address
+    return await start(host=host, port=port)
+
+
+def _use_cases(daemon: Daemon) -> UseCases:
+    return UseCases(
+        blob_push=daemon.blob_push,
+        manifest_push=daemon.manifest_push,
+        pull=daemon.pull,
+        discovery=daemon.discovery,
+        removal=daemon.removal,
+        watch=daemon.watch,
+        follow=daemon.follow,
+    )
 
 
 def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
@@ -67,7 +112,9 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
 
 
 @asynccontextmanager
-async def _running(app: web.Application, *, handler_cancellation: bool = False) -> AsyncIterator[web.AppRunner]:
+async def _running(
+    app: web.Application, *, handler_cancellation: bool = False, line: int = 8190, headers: int = 128
+) -> AsyncIterator[web.AppRunner]:
     runner = web.AppRunner(
         app,
         access_log=None,  # the middleware writes the one line per request
@@ -76,6 +123,9 @@ async def _running(app: web.Application, *, handler_cancellation: bool = False) 
         handler_cancellation=handler_cancellation,
         read_bufsize=_READ_BUFFER,
         shutdown_timeout=_CANCELLED_WITHIN,
+        max_line_size=line,
+        max_field_size=line,
+        max_headers=headers,
     )
     await runner.setup()
     try:
@@ -84,8 +134,20 @@ async def _running(app: web.Application, *, handler_cancellation: bool = False) 
         await runner.cleanup()
 
 
-def _fresh_socket(path: Path) -> str:
-    """Make way for the admin socket: one that is still there is left over from a daemon that was killed."""
+def _unix_socket(path: Path, group: str | None) -> socket.socket:
+    """A socket at a path, for its owner and a group: by default ours, of which nobody else is a member.
+
+    One that is still there is left over from a daemon that was killed. Raises OSError; SettingsError: no such group.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    return str(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(listener.fileno(), 0o600)  # what it is made with, so that there is no moment at which others may connect
+    listener.bind(str(path))
+    try:
+        if group:
+            shutil.chown(path, group=group)
+    except LookupError as error:
+        raise config.SettingsError(f"{path}: {error}") from error
+    path.chmod(0o660)
+    return listener

@@ -12,6 +12,7 @@ from mirror.cli.options import BAD_SETTINGS, DAMAGED, config_option, settings_or
 from mirror.config import SettingsError
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.db import JournalDamagedError, JournalError
+from mirror.runtime.files import allow_many_open_files
 from mirror.runtime.memory import keep_freed_memory
 from mirror.runtime.telemetry import configure_logging
 
@@ -32,6 +33,7 @@ def serve(path: Path) -> None:
     settings = settings_or_exit(path)
     configure_logging(settings.log.level, settings.log.format)
     keep_freed_memory()
+    allow_many_open_files()
     try:
         asyncio.run(app.serve(settings))
     except SettingsError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import grpc.aio
@@ -65,19 +65,27 @@ class Snapshotter:
         self._diff = DiffStub(channel.grpc)
         self._working_on: set[str] = set()
 
-    async def hold(self, lease: str, chain_id: str) -> bool:
-        """See `Snapshots.hold`; leased first and looked for then, as it may be collected at any moment in between."""
-        await self._leases.add(lease, f"snapshots/{self._name}", chain_id)
+    async def exists(self, chain_id: str) -> bool:
+        """See `Snapshots.exists`."""
         request = pb.StatSnapshotRequest(snapshotter=self._name, key=chain_id)
         return await self._channel.attempt(self._stub.Stat, request, unless=StatusCode.NOT_FOUND) is not None
+
+    async def hold(self, lease: str, step: Extraction) -> bool:
+        """See `Snapshots.hold`; whoever unpacks a layer labels it with what it unpacks to."""
+        if not await self._keep(step.chain_id, lease):
+            return False
+        return (await self._content.labels(step.layer.digest)).get(_UNCOMPRESSED) == step.diff_id
 
     async def extract(self, step: Extraction, lease: str) -> None:
         """See `Snapshots.extract`; one that others make at the same time is taken over from them."""
         key = f"extract-{secrets.token_hex(8)} {step.chain_id}"
         self._working_on.add(key)
         try:
-            mounts = await self._prepare(key, step, lease)
-            if mounts is not None:
+            mounts = await self._prepare(key, step, lease, {_REFERENCE: step.chain_id})
+            if mounts is None:
+                await self._hold_existing(lease, step.chain_id)
+                await self._compare(key, step, lease)
+            else:
                 await self._apply(step, mounts)
                 await self._commit(key, step.chain_id, lease)
         except BaseException:  # a cancelled unpack too: it must leave no half snapshot
@@ -111,15 +119,25 @@ class Snapshotter:
         request = pb.RemoveSnapshotRequest(snapshotter=self._name, key=key)
         await self._channel.attempt(self._stub.Remove, request, unless=StatusCode.NOT_FOUND)
 
-    async def _prepare(self, key: str, step: Extraction, lease: str) -> Sequence[Mount] | None:
-        """The mounts to unpack onto, None when the chain ID has appeared meanwhile (it is held then)."""
-        labels = {_REFERENCE: step.chain_id, _OURS: "unfinished"}
+    async def _keep(self, chain_id: str, lease: str) -> bool:
+        """Leased first and looked for then, as it may be collected at any moment in between."""
+        await self._leases.add(lease, f"snapshots/{self._name}", chain_id)
+        return await self.exists(chain_id)
+
+    async def _prepare(
+        self, key: str, step: Extraction, lease: str, labels: Mapping[str, str]
+    ) -> Sequence[Mount] | None:
+        """The mounts to unpack onto, None when what the labels refer to exists already."""
+        labels = {**labels, _OURS: "unfinished"}
         request = pb.PrepareSnapshotRequest(snapshotter=self._name, key=key, parent=step.parent, labels=labels)
         answer = await self._channel.attempt(self._stub.Prepare, request, unless=StatusCode.ALREADY_EXISTS, lease=lease)
-        if answer is not None:
-            return list(answer.mounts)
-        await self._hold_existing(lease, step.chain_id)
-        return None
+        return None if answer is None else list(answer.mounts)
+
+    async def _compare(self, key: str, step: Extraction, lease: str) -> None:
+        """Unpack a layer apart from the snapshot that is there, to see whether that is of it."""
+        mounts = await self._prepare(key, step, lease, {})
+        await self._apply(step, mounts or ())
+        await self._discard(key)
 
     async def _apply(self, step: Extraction, mounts: Iterable[Mount]) -> None:
         request = ApplyRequest(diff=descriptor(step.layer), mounts=mounts)
@@ -139,7 +157,7 @@ class Snapshotter:
 
     async def _hold_existing(self, lease: str, chain_id: str) -> None:
         """Lease what containerd has just said to exist, but did not lease for us."""
-        if not await self.hold(lease, chain_id):
+        if not await self._keep(chain_id, lease):
             raise StoreUnavailableError(f"snapshot {chain_id} was made and removed by others meanwhile")
 
     async def _discard(self, key: str) -> None:

@@ -1,9 +1,16 @@
 """What there is to be found: tags, repositories, and what refers to a manifest."""
 
+from collections.abc import Callable
+
 from mirror.core.ports import Content, Grants, Images
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
+
+MaySee = Callable[[Repository], bool]
+"""Whether whoever asks may know of a repository."""
+
+_PAGE = 1000
 
 
 class Discovery:
@@ -27,9 +34,13 @@ class Discovery:
         granted = await self._grants.granted(repository, [image.target.digest for image in images])
         return sorted(image.name.removeprefix(prefix) for image in images if image.target.digest in granted)
 
-    async def repositories(self, registry: str, after: str, limit: int) -> list[str]:
-        """The first `limit` repositories of a registry that hold anything, in ASCII order, from behind `after`."""
-        return await self._grants.repositories(registry, after, limit)
+    async def repositories(self, registry: str, after: str, limit: int, may_see: MaySee) -> list[str]:
+        """The first `limit` repositories that hold anything and may be seen, in ASCII order, from behind `after`."""
+        found: list[str] = []
+        while len(found) < limit and (page := await self._grants.repositories(registry, after, _PAGE)):
+            found += [path for path in page if may_see(Repository(registry, path))]
+            after = page[-1]
+        return found[:limit]
 
     async def referrers(self, repository: Repository, subject: Digest) -> list[Descriptor]:
         """The manifests of a repository that name `subject` as theirs and are still here, in the order they came."""

@@ -29,6 +29,10 @@ class BadLayerError(Exception):
     """A layer can never be unpacked: it is no tar, or its content is not what the image config says."""
 
 
+class VerifierUnavailableError(Exception):
+    """Whoever is to say whether an image may be pushed gave no answer, or none that means anything."""
+
+
 class UpstreamError(Exception):
     """The upstream refused or failed; `transient` says whether the same request can succeed later.
 
@@ -58,3 +62,10 @@ class UpstreamError(Exception):
     def is_failing(self) -> bool:
         """Whether the upstream is there, and fails at this request (5xx)."""
         return self.away and self.status > 0
+
+
+class TenantFullError(Exception):
+    """A tenant has as many bytes here as it may have."""
+
+    def __init__(self, tenant: str, held: int, most: int) -> None:
+        super().__init__(f"{tenant} has {held} of {most} bytes")

@@ -1,19 +1,22 @@
 """Pushing a manifest: the acknowledgement. From here on the image must reach the upstream, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from mirror.core.access import Principal
 from mirror.core.admission import Admission
 from mirror.core.concurrency import SharedLock, run_all
 from mirror.core.drain import Gate
 from mirror.core.errors import JournalUnavailableError
+from mirror.core.isolation import Isolation
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
-from mirror.core.ports import Clock, Content, Grants, Images, Jobs, Leases
+from mirror.core.ports import Candidate, Clock, Content, Grants, Images, Jobs, Leases
 from mirror.core.signal import Signal
+from mirror.core.verify import Verification
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import Descriptor, Manifest, parse_manifest
 from mirror.oci.names import Digest, Reference, Repository
@@ -35,10 +38,10 @@ class _MovedOnError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was acknowledged, and the job that brings it upstream."""
+    """What was acknowledged, and for each of its references the job that brings it upstream."""
 
     manifest: Manifest
-    job: Job
+    jobs: tuple[Job, ...]
 
 
 class ManifestPush:
@@ -46,7 +49,8 @@ class ManifestPush:
 
     The order is the promise: children are held before they are looked for, so that nothing can be collected in
     between; the job is in the journal before the image record moves, and both before the client is told.
-    No eviction comes in between either: those that hold `evictions` alone wait for it.
+    No eviction comes in between either: those that hold `evictions` alone wait for it. With `isolation`,
+    what would reach for what others have is refused; with `verification`, what that does not let in.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each by name
@@ -63,6 +67,8 @@ class ManifestPush:
         gate: Gate,
         admission: Admission,
         evictions: SharedLock,
+        isolation: Isolation | None = None,
+        verification: Verification | None = None,
     ) -> None:
         self._content = content
         self._images = images
@@ -75,6 +81,8 @@ class ManifestPush:
         self._gate = gate
         self._admission = admission
         self._evictions = evictions
+        self._isolation = isolation
+        self._verification = verification
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -83,25 +91,51 @@ class ManifestPush:
         """The leases of pushes that are not acknowledged yet: a job or the image record may still be missing."""
         return frozenset(self._in_flight)
 
-    async def put(self, repository: Repository, reference: Reference, content_type: str, raw: bytes) -> Pushed:
-        """Store and acknowledge a manifest.
+    async def put(
+        self,
+        repository: Repository,
+        references: Sequence[Reference],
+        content_type: str,
+        raw: bytes,
+        principal: Principal,
+    ) -> Pushed:
+        """Store a manifest, and acknowledge it under each of its references.
 
         Raises:
             RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING, NO_ROOM;
-                DIGEST_INVALID when it is put under a digest that it does not have. Nothing is left behind.
+                DIGEST_INVALID when it is put under a digest that it does not have; DENIED, VERIFIER_UNAVAILABLE.
+                Nothing is left behind.
         """
         manifest = parse_manifest(raw, content_type)
-        if reference.digest not in {None, manifest.digest}:
+        if {reference.digest for reference in references} - {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
         self._admission.check(len(raw))
+        if self._verification:
+            await self._verify(self._verification, Candidate(repository, tuple(references), manifest, principal))
+        return Pushed(manifest, tuple([await self._put(repository, reference, manifest) for reference in references]))
+
+    async def _verify(self, verification: Verification, candidate: Candidate) -> None:
+        """Have it decided whether it may be pushed, while there is nothing of it that would have to be undone.
+
+        Nor is any lock held: an answer may take its time. All that the manifest names is looked for before somebody is
+        asked, who may want to read that.
+        """
+        await verification.check(candidate)
+        if verification.asks:
+            await self._find(candidate.repository, candidate.manifest)
+            await verification.ask(candidate)
+
+    async def _put(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
         async with self._evictions.shared():
             job = await self._acknowledge(repository, reference, manifest)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
-        return Pushed(manifest, job)
+        return job
 
     async def adopt(self, repository: Repository, tag: Reference, manifest: Manifest) -> Job | None:
         """Bring a tag upstream that others made or moved here, to a manifest that was pushed; None if it moved on.
+
+        Nobody is asked whether they may: the manifest was let in, and whoever makes image records is root.
 
         Raises:
             RegistryError: MANIFEST_BLOB_UNKNOWN, DRAINING.
@@ -134,6 +168,8 @@ class ManifestPush:
         self._in_flight.add(lease)
         try:
             await self._store(repository, manifest, lease)
+            if self._isolation:
+                await self._isolation.check_claims(manifest, lease)
             async with self._acknowledging:
                 if check:
                     await check()
@@ -172,13 +208,19 @@ class ManifestPush:
         present: set[Digest] = set()
 
         async def look() -> None:
-            granted = await self._grants.granted(repository, [child.digest for child in manifest.edges().values()])
-            present.update(await self._present(manifest, granted))
+            present.update(await self._find(repository, manifest))
 
         await run_all((self._leases.create(lease), look()), _AT_ONCE)
         edges = {place: child.digest for place, child in manifest.edges().items() if child.digest in present}
         await self._content.put(manifest.raw, manifest.digest, lease, edges)
         await self._present(manifest, present)
+
+    async def _find(self, repository: Repository, manifest: Manifest) -> set[Digest]:
+        """Those children that are there, of those that the repository was granted."""
+        if self._isolation:
+            await self._isolation.check_names(repository, manifest)
+        granted = await self._grants.granted(repository, [child.digest for child in manifest.edges().values()])
+        return await self._present(manifest, granted)
 
     async def _present(self, manifest: Manifest, among: Iterable[Digest]) -> set[Digest]:
         """Those children that are there, of those that may be meant.

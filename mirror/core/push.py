@@ -1,6 +1,7 @@
 """Pushing a blob: upload sessions, each one ingest of the content store under a lease of its own."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ import structlog
 
 from mirror.core.admission import Admission
 from mirror.core.drain import Gate
-from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError
+from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError, TenantFullError
+from mirror.core.fairness import AtOnce
 from mirror.core.leases import let_go
-from mirror.core.ports import Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
-from mirror.core.upload import Chunk, check_length, check_start
+from mirror.core.party import NOBODY, Party
+from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
+from mirror.core.sessions import Sessions
+from mirror.core.upload import Chunk, check_length, check_size, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
 
@@ -20,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _SWEEP_EVERY = 60.0
 # A lease cannot be prolonged, so it has to outlast a slow upload whose session is renewed by each of its requests.
 _SHORTEST_LEASE = 86400.0
+_TRY_AGAIN = 5.0
 _CLOSE_IDLE_AFTER = 300.0
 
 UPLOADS = "registry-mirror/upload/"
@@ -27,6 +32,19 @@ UPLOADS = "registry-mirror/upload/"
 
 Arrived = Callable[[Repository, Digest, int], None]
 """Told of every blob that was pushed, with its size in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What each party may have: bodies `at_once`, and open `sessions`.
+
+    And the most bytes of a `blob`, and of all that a `tenant` has here; 0 is no limit.
+    """
+
+    at_once: int = 128
+    sessions: int = 1000
+    blob: int = 0
+    tenant: int = 0
 
 
 @dataclass(slots=True)
@@ -58,6 +76,7 @@ class BlobPush:
         arrived: Arrived,
         gate: Gate,
         admission: Admission,
+        limits: UploadLimits,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -69,6 +88,9 @@ class BlobPush:
         self._arrived = arrived
         self._gate = gate
         self._admission = admission
+        self._limits = limits
+        self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
+        self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
         self._begun: dict[str, UploadRow] = {}
         self._open: dict[str, _Open] = {}
@@ -79,37 +101,66 @@ class BlobPush:
         """The leases of sessions and mounts that the journal does not know of yet."""
         return frozenset(self._beginning)
 
-    async def begin(self, repository: Repository) -> UploadRow:
-        """Start a session. Raises StoreUnavailableError; RegistryError: DRAINING, NO_ROOM."""
+    async def recall(self) -> None:
+        """Count the sessions of an earlier life, before any is begun. Raises JournalUnavailableError."""
+        for upload in await self._uploads.stale(math.inf):
+            self._sessions.recall(upload)
+
+    async def begin(self, repository: Repository, by: Party = NOBODY) -> UploadRow:
+        """Start a session, which counts for a party.
+
+        Raises:
+            StoreUnavailableError; RegistryError: DRAINING, NO_ROOM, TOO_MANY_SESSIONS.
+        """
         self._gate.check()
         self._admission.check(1)
-        upload = UploadRow(self._new_id(), repository, self._clock.now())
-        async with self._leased(_name(upload.id)):
-            await self._uploads.begin(upload)
+        upload = UploadRow(self._new_id(), repository, self._clock.now(), by.name)
+        self._sessions.begin(upload)
+        try:
+            async with self._leased(_name(upload.id)):
+                await self._uploads.begin(upload)
+        except BaseException:  # a cancelled request too: nobody knows of this session
+            self._sessions.end(upload)
+            raise
         self._begun[upload.id] = upload
         return upload
 
-    async def mount(self, repository: Repository, digest: Digest, source: Repository | None) -> bool:
+    async def mount(
+        self, repository: Repository, digest: Digest, source: Repository | None, by: Party = NOBODY
+    ) -> bool:
         """Give a repository a blob that another one of its registry holds: `source`, or any if that is None.
 
-        Returns False when there is none to give. Raises StoreUnavailableError; RegistryError: DRAINING.
+        Returns False when there is none to give.
+
+        Raises:
+            StoreUnavailableError, TenantFullError; RegistryError: DRAINING.
         """
         self._gate.check()
         if source is None:
             held = await self._grants.anywhere(repository.registry, digest)
         else:
             held = digest in await self._grants.granted(source, [digest])
-        return held and await self._adopt(repository, digest)
+        return held and await self._adopt(repository, digest, by)
 
-    async def _adopt(self, repository: Repository, digest: Digest) -> bool:
+    async def _adopt(self, repository: Repository, digest: Digest, by: Party) -> bool:
         """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""
         lease = _name(self._new_id())
         async with self._leased(lease):
             await self._leases.hold(lease, digest)
-            there = await self._content.size(digest) is not None
-            unneeded = await self._grants.grant(repository, digest, lease) if there else lease
+            size = await self._content.size(digest)
+            if size is None:
+                unneeded: str | None = lease
+            else:
+                unneeded = await self._grants.grant(repository, digest, lease, self._claim(by, size))
         await let_go(self._leases, unneeded)
-        return there
+        return size is not None
+
+    async def _others(self, by: Party, besides: Digest | None = None) -> int:
+        """What the tenant has beside the blob that comes, where that matters."""
+        return await self._grants.held_by(by.tenant, besides) if self._claim(by, 0).most else 0
+
+    def _claim(self, by: Party, size: int) -> Claim:
+        return Claim(by.tenant, size, self._limits.tenant if by.tenant else 0)
 
     @asynccontextmanager
     async def _leased(self, lease: str) -> AsyncIterator[None]:
@@ -118,7 +169,7 @@ class BlobPush:
         try:
             await self._leases.create(lease, seconds=self._lease_seconds)
             yield
-        except JournalUnavailableError:
+        except (JournalUnavailableError, TenantFullError):
             await let_go(self._leases, lease)
             raise
         finally:
@@ -129,10 +180,12 @@ class BlobPush:
 
         Raises:
             RegistryError: UPLOAD_UNKNOWN (its bytes may be gone from the store, too), UPLOAD_BUSY, RANGE_INVALID,
-                SIZE_INVALID, NO_ROOM.
+                SIZE_INVALID, BLOB_TOO_LARGE, NO_ROOM, TOO_MANY_UPLOADS.
+            TenantFullError: it is refused before its first byte where its length is known.
         """
+        others = await self._others(chunk.by)
         async with self._write(repository, upload_id) as (upload, ingest):
-            await self._receive(upload, ingest, chunk)
+            await self._receive(upload, ingest, chunk, others)
             await ingest.flush()
         await self._uploads.touch(upload_id, self._clock.now())
         return ingest.offset
@@ -142,9 +195,11 @@ class BlobPush:
 
         Raises:
             RegistryError: as `append`; DIGEST_INVALID, after which the session is gone.
+            TenantFullError: as `append`; if others of its tenant took the room meanwhile, the session is gone, too.
         """
+        others = await self._others(chunk.by, digest)
         async with self._write(repository, upload_id) as (upload, ingest):
-            await self._receive(upload, ingest, chunk)
+            await self._receive(upload, ingest, chunk, others)
             try:
                 await ingest.commit(digest)
             except DigestMismatchError as error:
@@ -152,13 +207,22 @@ class BlobPush:
                 raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
             self._open.pop(upload_id)
             self._begun.pop(upload_id, None)
-            earlier = await self._uploads.finish(upload, digest, _name(upload_id))
+            earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
+            self._sessions.end(upload)
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
 
+    async def _granted(self, upload: UploadRow, digest: Digest, claim: Claim) -> str | None:
+        """Grant a blob that was committed and end its session; returns the lease of an earlier upload of it."""
+        try:
+            return await self._uploads.finish(upload, digest, _name(upload.id), claim)
+        except TenantFullError:
+            await self._drop(upload)
+            raise
+
     async def push(self, repository: Repository, digest: Digest, chunk: Chunk) -> None:
         """Push a whole blob in one request; nothing stays behind when it fails."""
-        upload = await self.begin(repository)
+        upload = await self.begin(repository, chunk.by)
         try:
             await self.finish(repository, upload.id, digest, chunk)
         except BaseException:  # a cancelled push too: nobody would come back to this session
@@ -240,7 +304,7 @@ class BlobPush:
             try:
                 async with self._kept(upload):
                     yield upload, session.ingest
-            except RegistryError:
+            except (RegistryError, TenantFullError):
                 raise
             except BaseException:  # a cancelled request too: the store's lock on the ref must not outlive it
                 self._open.pop(upload_id, None)
@@ -256,11 +320,13 @@ class BlobPush:
         session = self._open[upload.id] = _Open(ingest, self._clock.monotonic())
         return session
 
-    async def _receive(self, upload: UploadRow, ingest: Ingest, chunk: Chunk) -> None:
+    async def _receive(self, upload: UploadRow, ingest: Ingest, chunk: Chunk, others: int) -> None:
         before = ingest.offset
         check_start(chunk, before)
-        with self._admission.admitted(chunk.length) as allowance:
+        self._check_size(before + (chunk.length or 0), chunk.by, others)
+        with self._at_once.one(chunk.by.name), self._admission.admitted(chunk.length) as allowance:
             async for data in chunk.body:
+                self._check_size(ingest.offset + len(data), chunk.by, others)
                 allowance.take(len(data))
                 await ingest.write(data)
         try:
@@ -268,6 +334,11 @@ class BlobPush:
         except RegistryError:
             await self._drop(upload)  # what it holds now is not what the client thinks it holds
             raise
+
+    def _check_size(self, size: int, by: Party, others: int) -> None:
+        """Refuse a blob of so many bytes. Raises RegistryError: BLOB_TOO_LARGE; TenantFullError."""
+        check_size(size, self._limits.blob)
+        self._claim(by, size).check(others)
 
     async def _drop(self, upload: UploadRow) -> None:
         """Forget a session and its bytes; the row goes last, so that a failure on the way is swept up later."""
@@ -277,6 +348,7 @@ class BlobPush:
         await self._content.abort(_name(upload.id))
         await self._leases.delete(_name(upload.id))
         await self._uploads.end(upload.id)
+        self._sessions.end(upload)
 
 
 def _name(upload_id: str) -> str:

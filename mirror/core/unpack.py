@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import structlog
 
 from mirror.core.concurrency import Locks
-from mirror.core.errors import BadLayerError
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
+from mirror.core.layers import extractions
 from mirror.core.ports import Content, Extraction, Grants, Snapshots
 from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
@@ -17,7 +17,6 @@ from mirror.oci.manifest import (
     ImageConfig,
     Manifest,
     Platform,
-    chain_ids,
     parse_config,
     parse_manifest,
 )
@@ -35,17 +34,6 @@ class _Image:
     layers: tuple[Descriptor, ...]
     diff_ids: list[str]
     platform: Platform
-
-    def steps(self) -> list[Extraction]:
-        """What unpacking it takes. Raises BadLayerError when config and manifest are at odds."""
-        if len(self.diff_ids) != len(self.layers):
-            raise BadLayerError(f"{len(self.layers)} layers but {len(self.diff_ids)} diff IDs")
-        chain = chain_ids(self.diff_ids)
-        below = ["", *chain[:-1]] if chain else []
-        return [
-            Extraction(layer, diff_id=diff_id, chain_id=chain_id, parent=parent)
-            for layer, diff_id, chain_id, parent in zip(self.layers, self.diff_ids, chain, below, strict=True)
-        ]
 
 
 class Unpacker:
@@ -110,7 +98,7 @@ class Unpacker:
 
     async def _unpack(self, images: Iterable[_Image], job: Job, progress: Progress) -> None:
         """Unpack images under the job's lease, one after the other."""
-        plans = [(image.config, image.steps()) for image in images]
+        plans = [(image.config, extractions(image.layers, image.diff_ids)) for image in images]
         layers = [step.layer for _, steps in plans for step in steps]
         progress.layers_of, progress.of = len(layers), sum(layer.size for layer in layers)
         for config, steps in plans:
@@ -123,7 +111,7 @@ class Unpacker:
 
     async def _ensure(self, step: Extraction, lease: str) -> None:
         async with self._locks.alone(step.chain_id):  # images that share a layer wait for it
-            if await self._snapshots.hold(lease, step.chain_id):
+            if await self._snapshots.hold(lease, step):
                 _log.info("layer.found", layer=step.layer.digest, chain_id=step.chain_id)
                 return
             await self._snapshots.extract(step, lease)

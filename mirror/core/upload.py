@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from mirror.core.party import NOBODY, Party
 from mirror.oci.errors import Problem, RegistryError
 
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?", re.ASCII)
@@ -14,7 +15,7 @@ _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The body of one request of a session.
+    """The body of one request of a session, which counts for the party `by`.
 
     `start` and `length` are in bytes and None where the client did not say: then the chunk goes to the end, and is as
     long as it turns out to be.
@@ -23,6 +24,7 @@ class Chunk:
     body: AsyncIterator[bytes | bytearray]
     start: int | None
     length: int | None
+    by: Party = NOBODY
 
 
 def parse_content_range(header: str | None, content_length: int | None) -> tuple[int | None, int | None]:
@@ -53,6 +55,12 @@ def check_start(chunk: Chunk, offset: int) -> None:
         raise RegistryError(
             Problem.RANGE_INVALID, f"the next byte is {offset}, not {chunk.start}", {"Range": progress(offset)}
         )
+
+
+def check_size(size: int, most: int) -> None:
+    """Refuse what makes a blob of more than `most` bytes; 0 is no limit. Raises RegistryError: BLOB_TOO_LARGE."""
+    if most and size > most:
+        raise RegistryError(Problem.BLOB_TOO_LARGE, f"the limit is {most} bytes")
 
 
 def check_length(chunk: Chunk, received: int) -> None:

@@ -52,17 +52,17 @@ class BodyReader:
                     return await inlet.next()
         raise self._stalled()
 
-    async def whole(self, request: web.Request, limit: int) -> bytes:
+    async def whole(self, request: web.Request, limit: int, too_large: Problem = Problem.MANIFEST_TOO_LARGE) -> bytes:
         """A body that must be small, read no further than `limit` bytes.
 
         Raises:
-            RegistryError: MANIFEST_TOO_LARGE, CLIENT_STALLED.
+            RegistryError: `too_large`, CLIENT_STALLED.
         """
         body = bytearray()
         async for data in self.stream(request):
             body += data
             if len(body) > limit:
-                raise RegistryError(Problem.MANIFEST_TOO_LARGE)
+                raise RegistryError(too_large, f"the limit is {limit} bytes")
         return bytes(body)
 
     async def _next(self, request: web.Request) -> bytes:

@@ -8,6 +8,7 @@ no use for another request then: the connection ends with the answer, and the cl
 
 import asyncio
 from collections import deque
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -27,7 +28,7 @@ class Inlet(asyncio.BufferedProtocol):
             raise ConnectionResetError("the client is gone")
         self._transport = request.transport
         self._content = request.content
-        self._owner = request.protocol
+        self._owner = cast("asyncio.Protocol", request.transport.get_protocol())
         self._length = length
         self._buffer = bytearray()
         self._filled = 0

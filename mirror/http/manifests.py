@@ -4,19 +4,20 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from mirror.core.access import Action
 from mirror.core.publish import ManifestPush
 from mirror.core.pull import Pull
-from mirror.core.registries import Registries
 from mirror.core.remove import Removal
 from mirror.core.watch import Watch
 from mirror.http import prefer, target
 from mirror.http.body import BodyReader
 from mirror.http.content import only_asks, respond
-from mirror.oci.manifest import MAX_MANIFEST
+from mirror.http.guard import Guard
+from mirror.http.identify import PRINCIPAL
 
 
 class ManifestHandlers:
-    """The handlers of manifests."""
+    """The handlers of manifests, which have `largest` bytes at most."""
 
     def __init__(
         self,
@@ -24,15 +25,18 @@ class ManifestHandlers:
         pull: Pull,
         removal: Removal,
         watch: Watch,
-        registries: Registries,
+        guard: Guard,
         bodies: BodyReader,
+        *,
+        largest: int,
     ) -> None:
         self._push = push
         self._pull = pull
         self._removal = removal
         self._watch = watch
-        self._registries = registries
+        self._guard = guard
         self._bodies = bodies
+        self._largest = largest
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
@@ -41,18 +45,18 @@ class ManifestHandlers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest as it was pushed, whatever `Accept` says (spec: end-3)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.PULL)
         stored = await self._pull.manifest(repository, target.reference(request), hold=only_asks(request))
         return await respond(request, self._pull, stored)
 
     async def put(self, request: web.Request) -> web.Response:
         """Acknowledge an image: after this 201 it reaches the upstream (spec: end-7a, end-7b)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.PUSH)
         references = target.references(request)
         content_type = request.headers.get("Content-Type", "")
-        body = await self._bodies.whole(request, MAX_MANIFEST)
-        pushed = [await self._push.put(repository, reference, content_type, body) for reference in references]
-        manifest = pushed[0].manifest
+        body = await self._bodies.whole(request, self._largest)
+        pushed = await self._push.put(repository, references, content_type, body, request[PRINCIPAL])
+        manifest = pushed.manifest
         headers = {
             "Location": target.location(request, f"/v2/{repository.path}/manifests/{manifest.digest}"),
             "Docker-Content-Digest": manifest.digest,
@@ -61,7 +65,7 @@ class ManifestHandlers:
             headers["OCI-Subject"] = manifest.subject.digest
         if len(references) > 1:
             headers["OCI-Tag"] = ", ".join(str(reference) for reference in references[1:])
-        headers |= await self._wait(request, [push.job.id for push in pushed])
+        headers |= await self._wait(request, [job.id for job in pushed.jobs])
         return web.Response(status=HTTPStatus.CREATED, headers=headers)
 
     async def _wait(self, request: web.Request, jobs: list[int]) -> dict[str, str]:
@@ -74,6 +78,6 @@ class ManifestHandlers:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a tag, or a manifest with its tags, here (spec: end-9)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.DELETE)
         await self._removal.manifest(repository, target.reference(request))
         return web.Response(status=HTTPStatus.ACCEPTED)

@@ -6,12 +6,15 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError
+from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError, TenantFullError
 from mirror.core.ports import Clock
+from mirror.http.identify import PRINCIPAL
+from mirror.http.peer import peer
 from mirror.oci.errors import Problem, RegistryError
 
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
+_FULL_FOR = "60"
 _CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
 
@@ -21,6 +24,7 @@ def request_log(clock: Clock) -> Middleware:
     @web.middleware
     async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = uuid.uuid4().hex
+        who = peer(request)  # before the connection may be gone
         began = clock.monotonic()
         status = _CLIENT_GONE
         with structlog.contextvars.bound_contextvars(request=request_id):
@@ -38,9 +42,17 @@ def request_log(clock: Clock) -> Middleware:
                     seconds=round(clock.monotonic() - began, 4),
                     received=request.content_length,
                     agent=request.headers.get("User-Agent"),
+                    principal=_principal(request),
+                    **who,
                 )
 
     return log
+
+
+def _principal(request: web.Request) -> str | None:
+    """Who was asking, where that is known."""
+    principal = request.get(PRINCIPAL)
+    return None if principal is None or principal.is_anonymous else str(principal)
 
 
 @web.middleware
@@ -65,6 +77,8 @@ def _refusal(error: Exception) -> RegistryError:  # noqa: PLR0911 - a table, one
         case JournalUnavailableError():
             _log.warning("journal.unavailable", reason=str(error))
             return _later(Problem.JOURNAL_FULL if error.full else Problem.JOURNAL_UNAVAILABLE)
+        case TenantFullError():
+            return RegistryError(Problem.TENANT_FULL, str(error), {"Retry-After": _FULL_FOR})
         case ContentMissingError():
             return RegistryError(Problem.BLOB_UNKNOWN, str(error))
         case web.HTTPNotFound():

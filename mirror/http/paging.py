@@ -1,10 +1,14 @@
 """Lists in pages: `n`, `last` and the `Link` to the next page (spec: "Listing Tags")."""
 
+import re
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from mirror.oci.errors import Problem, RegistryError
+
+# More would be no list; and thousands of digits are no number for `int`.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def limit(request: web.Request) -> int | None:
@@ -12,7 +16,7 @@ def limit(request: web.Request) -> int | None:
     text = request.query.get("n")
     if text is None:
         return None
-    if not text.isascii() or not text.isdecimal():
+    if not _NUMBER.fullmatch(text):
         raise RegistryError(Problem.PAGE_INVALID, f"n={text[:255]!r}")
     return int(text)
 

@@ -3,18 +3,19 @@
 import msgspec
 from aiohttp import web
 
+from mirror.core.access import Action
 from mirror.core.discover import Discovery
-from mirror.core.registries import Registries
 from mirror.http import target
+from mirror.http.guard import Guard
 from mirror.oci.manifest import OCI_INDEX
 
 
 class ReferrerHandlers:
     """The handler of referrers."""
 
-    def __init__(self, discovery: Discovery, registries: Registries) -> None:
+    def __init__(self, discovery: Discovery, guard: Guard) -> None:
         self._discovery = discovery
-        self._registries = registries
+        self._guard = guard
 
     def routes(self) -> list[web.RouteDef]:
         """Which request goes where."""
@@ -22,7 +23,7 @@ class ReferrerHandlers:
 
     async def get(self, request: web.Request) -> web.Response:
         """List the referrers of a manifest as an index, of one artifact type if asked (spec: end-12a, end-12b)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.PULL)
         found = await self._discovery.referrers(repository, target.digest(request))
         wanted = request.query.get("artifactType")
         if wanted is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.core.discover import Discovery
+from mirror.core.fairness import Meter
 from mirror.core.follow import Follow
 from mirror.core.ports import Clock
 from mirror.core.publish import ManifestPush
@@ -16,12 +17,16 @@ from mirror.core.remove import Removal
 from mirror.core.watch import Watch
 from mirror.http.blobs import BlobHandlers
 from mirror.http.body import BodyReader
+from mirror.http.connections import timed
+from mirror.http.guard import Guard
+from mirror.http.identify import Door, identify
 from mirror.http.inlet import giving_back
 from mirror.http.manifests import ManifestHandlers
 from mirror.http.middleware import errors, request_log
 from mirror.http.referrers import ReferrerHandlers
 from mirror.http.status import StatusHandlers
 from mirror.http.tags import TagHandlers
+from mirror.http.tokens import TokenHandlers
 from mirror.http.traffic import Traffic
 from mirror.http.uploads import UploadHandlers
 
@@ -39,31 +44,64 @@ class UseCases:
     follow: Follow
 
 
-def application(
-    use: UseCases, *, registries: Registries, catalog: bool, idle: float, traffic: Traffic, clock: Clock
-) -> web.Application:
-    """Build the `/v2/` application.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of requests: `idle` seconds in which nothing is sent, bytes of a `manifest`, characters of a path (`name`)."""
 
-    With `catalog` it lists the repositories to whoever asks; `idle` is how many seconds a client may send nothing.
+    idle: float
+    manifest: int
+    name: int
+
+
+def application(  # noqa: PLR0913 - what it is made of, each by name
+    use: UseCases,
+    door: Door,
+    *,
+    registries: Registries,
+    catalog: bool,
+    limits: Limits,
+    meter: Meter,
+    traffic: Traffic,
+    clock: Clock,
+) -> web.Application:
+    """Build the `/v2/` application of one listener.
+
+    With `catalog` it lists the repositories, to each caller his; all listeners share the `meter`.
     """
-    bodies = BodyReader(idle)
-    app = web.Application(middlewares=[web.middleware(traffic), request_log(clock), giving_back, errors])
+    bodies = BodyReader(limits.idle)
+    guard = Guard(registries, door.policy, door.challenge, limits.name)
+    inside = identify(door, meter, clock)
+    app = web.Application(middlewares=[timed, web.middleware(traffic), request_log(clock), giving_back, errors, inside])
     app.on_response_prepare.append(_namespace(registries))
-    app.router.add_get("/v2/", _version)
-    app.router.add_get("/v2", _version)
-    app.router.add_routes(TagHandlers(use.discovery, registries, catalog=catalog).routes())
-    app.router.add_routes(UploadHandlers(use.blob_push, registries, bodies).routes())
-    app.router.add_routes(BlobHandlers(use.pull, use.removal, registries).routes())
-    manifests = ManifestHandlers(use.manifest_push, use.pull, use.removal, use.watch, registries, bodies)
+    app.router.add_routes(VersionHandlers(guard).routes())
+    app.router.add_routes(TagHandlers(use.discovery, guard, catalog=catalog).routes())
+    app.router.add_routes(UploadHandlers(use.blob_push, guard, bodies).routes())
+    app.router.add_routes(BlobHandlers(use.pull, use.removal, guard).routes())
+    manifests = ManifestHandlers(
+        use.manifest_push, use.pull, use.removal, use.watch, guard, bodies, largest=limits.manifest
+    )
     app.router.add_routes(manifests.routes())
-    app.router.add_routes(StatusHandlers(use.watch, use.follow, registries).routes())
-    app.router.add_routes(ReferrerHandlers(use.discovery, registries).routes())
+    app.router.add_routes(StatusHandlers(use.watch, use.follow, guard).routes())
+    app.router.add_routes(ReferrerHandlers(use.discovery, guard).routes())
+    if door.issuer:
+        app.router.add_routes(TokenHandlers(door.issuer, door, registries, bodies).routes())
     return app
 
 
-async def _version(_: web.Request) -> web.Response:
-    """Say that this is a registry (spec: end-1)."""
-    return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+class VersionHandlers:
+    """The handler of `/v2/`, where clients begin: what it asks for they bring along from then on."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def routes(self) -> list[web.RouteDef]:
+        """Which request goes where."""
+        return [web.get("/v2/", self.get), web.get("/v2", self.get)]
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Say that this is a registry (spec: end-1)."""
+        self._guard.identified(request)
+        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
 
 
 def _namespace(registries: Registries) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

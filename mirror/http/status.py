@@ -5,11 +5,12 @@ No repository can be called like that: the components of a name do not begin wit
 
 from aiohttp import web
 
+from mirror.core.access import Action
 from mirror.core.follow import Follow
-from mirror.core.registries import Registries
 from mirror.core.watch import Watch
 from mirror.http import target
 from mirror.http.events import EventStreams, wants_events
+from mirror.http.guard import Guard
 from mirror.http.rendering import render
 from mirror.oci.errors import Problem, RegistryError
 
@@ -17,10 +18,10 @@ from mirror.oci.errors import Problem, RegistryError
 class StatusHandlers:
     """The handlers of statuses."""
 
-    def __init__(self, watch: Watch, follow: Follow, registries: Registries) -> None:
+    def __init__(self, watch: Watch, follow: Follow, guard: Guard) -> None:
         self._watch = watch
         self._follow = follow
-        self._registries = registries
+        self._guard = guard
         self._streams = EventStreams()
 
     def routes(self) -> list[web.RouteDef]:
@@ -29,7 +30,7 @@ class StatusHandlers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Say where an image stands; with `Accept: text/event-stream` each change of it, until it is final."""
-        repository, reference = target.repository(request, self._registries), target.reference(request)
+        repository, reference = self._guard.repository(request, Action.STATUS), target.reference(request)
         status = await self._watch.status(repository, reference)
         if status is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))

@@ -1,10 +1,13 @@
 """`/v2/<name>/tags/list` and `/v2/_catalog`: what there is."""
 
+from functools import partial
+
 from aiohttp import web
 
+from mirror.core.access import Action
 from mirror.core.discover import Discovery
-from mirror.core.registries import Registries
-from mirror.http import paging, target
+from mirror.http import paging
+from mirror.http.guard import Guard
 from mirror.oci.errors import Problem, RegistryError
 
 _PAGE = 100
@@ -13,9 +16,9 @@ _PAGE = 100
 class TagHandlers:
     """The handlers of lists of names."""
 
-    def __init__(self, discovery: Discovery, registries: Registries, *, catalog: bool) -> None:
+    def __init__(self, discovery: Discovery, guard: Guard, *, catalog: bool) -> None:
         self._discovery = discovery
-        self._registries = registries
+        self._guard = guard
         self._catalog = catalog
 
     def routes(self) -> list[web.RouteDef]:
@@ -24,7 +27,7 @@ class TagHandlers:
 
     async def tags(self, request: web.Request) -> web.Response:
         """List the tags of a repository (spec: end-8a, end-8b)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.PULL)
         limit = paging.limit(request)
         tags = [tag for tag in await self._discovery.tags(repository) if tag > paging.last(request)]
         page = tags[:limit]
@@ -35,10 +38,12 @@ class TagHandlers:
         """List the repositories, where the settings allow it (Docker's `GET /v2/_catalog`)."""
         if not self._catalog:
             raise RegistryError(Problem.DENIED, "the catalog is switched off")
-        registry = self._registries.choose(request.query.get("ns"), request.host)
+        self._guard.identified(request)
+        registry = self._guard.registry(request)
         wanted = paging.limit(request)
         limit = min(_PAGE if wanted is None else wanted, _PAGE)
-        found = await self._discovery.repositories(registry, paging.last(request), limit + 1)
+        seen = partial(self._guard.may_pull, request)
+        found = await self._discovery.repositories(registry, paging.last(request), limit + 1, seen)
         page = found[:limit]
         headers = paging.link(request, page, more=len(page) < len(found))
         return web.json_response({"repositories": page}, headers=headers)

@@ -2,17 +2,15 @@
 
 from aiohttp import web
 
-from mirror.core.registries import Registries
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository, parse_digest, parse_path, parse_reference, parse_tag
 
 _MOST_TAGS = 100
 
 
-def repository(request: web.Request, registries: Registries) -> Repository:
-    """The repository of a request. Raises RegistryError: NAME_INVALID, NAME_UNKNOWN."""
-    registry = registries.choose(request.query.get("ns"), request.host)
-    return Repository(registry, parse_path(request.match_info["name"]))
+def path(request: web.Request, longest: int) -> str:
+    """The path of the repository, of so many characters at most. Raises RegistryError: NAME_INVALID."""
+    return parse_path(request.match_info["name"], longest)
 
 
 def digest(request: web.Request) -> Digest:
@@ -45,8 +43,8 @@ def mount(request: web.Request) -> Digest:
 
 def source(request: web.Request, registry: str) -> Repository | None:
     """The repository that a blob is to be mounted from, None for any. Raises RegistryError: NAME_INVALID."""
-    path = request.query.get("from")
-    return None if path is None else Repository(registry, parse_path(path))
+    name = request.query.get("from")
+    return None if name is None else Repository(registry, parse_path(name))
 
 
 def check_algorithm(request: web.Request) -> None:
@@ -56,7 +54,7 @@ def check_algorithm(request: web.Request) -> None:
         raise RegistryError(Problem.DIGEST_INVALID, f"algorithm {algorithm[:255]!r} is not supported, sha256 is")
 
 
-def location(request: web.Request, path: str) -> str:
+def location(request: web.Request, address: str) -> str:
     """A `Location` below our root; it carries `ns=` on, for clients that do not add it again by themselves."""
     namespace = request.query.get("ns")
-    return path if namespace is None else f"{path}?ns={namespace}"
+    return address if namespace is None else f"{address}?ns={namespace}"

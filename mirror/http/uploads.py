@@ -4,11 +4,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from mirror.core.access import Action
 from mirror.core.push import BlobPush
-from mirror.core.registries import Registries
 from mirror.core.upload import Chunk, parse_content_range, progress
 from mirror.http import target
 from mirror.http.body import BodyReader
+from mirror.http.guard import Guard
+from mirror.http.identify import PARTY
 from mirror.oci.names import Digest, Repository
 
 # Smaller chunks are taken too; each costs a round trip and a commit of the journal.
@@ -18,9 +20,9 @@ _CHUNK_ADVICE = str(64 * 1024)
 class UploadHandlers:
     """The handlers of upload sessions."""
 
-    def __init__(self, push: BlobPush, registries: Registries, bodies: BodyReader) -> None:
+    def __init__(self, push: BlobPush, guard: Guard, bodies: BodyReader) -> None:
         self._push = push
-        self._registries = registries
+        self._guard = guard
         self._bodies = bodies
 
     def routes(self) -> list[web.RouteDef]:
@@ -36,7 +38,7 @@ class UploadHandlers:
 
     async def post(self, request: web.Request) -> web.Response:
         """Open a session, or have a blob at once: from the body or another repository (spec: end-4a, b, c, end-11)."""
-        repository = target.repository(request, self._registries)
+        repository = self._guard.repository(request, Action.PUSH)
         target.check_algorithm(request)
         if "digest" in request.query:
             digest = target.digest(request)
@@ -44,14 +46,17 @@ class UploadHandlers:
             return _created(request, repository, digest)
         if "mount" in request.query and await self._mount(request, repository):
             return _created(request, repository, target.mount(request))
-        upload = await self._push.begin(repository)
+        upload = await self._push.begin(repository, request[PARTY])
         answer = _accepted(request, repository, upload.id, 0, HTTPStatus.ACCEPTED)
         answer.headers["OCI-Chunk-Min-Length"] = _CHUNK_ADVICE
         return answer
 
     async def _mount(self, request: web.Request, repository: Repository) -> bool:
         source = target.source(request, repository.registry)
-        return await self._push.mount(repository, target.mount(request), source)
+        digest = target.mount(request)
+        return self._guard.may_mount(request, source) and await self._push.mount(
+            repository, digest, source, request[PARTY]
+        )
 
     async def patch(self, request: web.Request) -> web.Response:
         """Take a chunk (spec: end-5)."""
@@ -80,10 +85,10 @@ class UploadHandlers:
 
     def _chunk(self, request: web.Request) -> Chunk:
         start, length = parse_content_range(request.headers.get("Content-Range"), request.content_length)
-        return Chunk(self._bodies.stream(request), start, length)
+        return Chunk(self._bodies.stream(request), start, length, request[PARTY])
 
     def _session(self, request: web.Request) -> tuple[Repository, str]:
-        return target.repository(request, self._registries), request.match_info["upload"]
+        return self._guard.repository(request, Action.PUSH), request.match_info["upload"]
 
 
 def _accepted(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from mirror.core.ports import Grant
+from mirror.core.ports import NO_CLAIM, Claim, Grant
 from mirror.journal.db import Database, Session
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
@@ -43,9 +43,13 @@ class GrantsTable:
 
         return await self._database.transact(work)
 
-    async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
+    async def grant(self, repository: Repository, digest: Digest, lease: str, claim: Claim = NO_CLAIM) -> str | None:
         """Give a blob to a repository; returns the lease of an earlier grant of the same blob."""
-        return await self._database.transact(lambda session: grant_blob(session, repository, digest, lease))
+        return await self._database.transact(lambda session: grant_blob(session, repository, digest, lease, claim))
+
+    async def held_by(self, tenant: str, besides: Digest | None = None) -> int:
+        """The bytes of a tenant's blobs."""
+        return await self._database.transact(lambda session: _held_by(session, tenant, besides))
 
     async def revoke(self, repository: Repository, digest: Digest) -> str | None:
         """Take content from a repository, and from the lists of referrers; returns the lease that held it."""
@@ -129,11 +133,19 @@ class GrantsTable:
         return await self._database.transact(work)
 
 
-def grant_blob(session: Session, repository: Repository, digest: Digest, lease: str) -> str | None:
-    """Give a blob to a repository; returns the lease that held it until now."""
+def grant_blob(session: Session, repository: Repository, digest: Digest, lease: str, claim: Claim) -> str | None:
+    """Give a blob to a repository; returns the lease that held it until now. Raises TenantFullError."""
     earlier = held_since_upload(session, repository, digest)
-    session.rows("grant_blob", **content_key(repository, digest), lease=lease)
+    key = content_key(repository, digest)
+    session.rows("grant_blob", **key, lease=lease, tenant=claim.tenant, size=claim.size)
+    if claim.most:
+        claim.check(_held_by(session, claim.tenant, digest))
     return earlier
+
+
+def _held_by(session: Session, tenant: str, besides: Digest | None) -> int:
+    row = session.row("held_by_tenant", tenant=tenant, besides=besides)
+    return row["bytes"] if row else 0
 
 
 def held_since_upload(session: Session, repository: Repository, digest: Digest) -> str | None:

@@ -11,10 +11,11 @@ DELETE FROM transfers WHERE noted < unixepoch() - 7 * 86400;
 DELETE FROM sightings WHERE seen < unixepoch() - 30 * 86400;
 
 -- name: begin_upload
-INSERT INTO uploads (id, registry, repository, touched) VALUES (:id, :registry, :repository, :touched);
+INSERT INTO uploads (id, registry, repository, touched, owner)
+VALUES (:id, :registry, :repository, :touched, :owner);
 
 -- name: find_upload
-SELECT id, registry, repository, touched FROM uploads WHERE id = :id;
+SELECT id, registry, repository, touched, owner FROM uploads WHERE id = :id;
 
 -- name: touch_upload
 UPDATE uploads SET touched = :touched WHERE id = :id;
@@ -23,7 +24,7 @@ UPDATE uploads SET touched = :touched WHERE id = :id;
 DELETE FROM uploads WHERE id = :id;
 
 -- name: stale_uploads
-SELECT id, registry, repository, touched FROM uploads WHERE touched < :before ORDER BY touched;
+SELECT id, registry, repository, touched, owner FROM uploads WHERE touched < :before ORDER BY touched;
 
 -- name: upload_ids
 SELECT id FROM uploads;
@@ -32,8 +33,14 @@ SELECT id FROM uploads;
 SELECT lease FROM grants WHERE registry = :registry AND repository = :repository AND digest = :digest;
 
 -- name: grant_blob
-INSERT INTO grants (registry, repository, digest, lease) VALUES (:registry, :repository, :digest, :lease)
-ON CONFLICT DO UPDATE SET lease = excluded.lease, revoked = 0;
+INSERT INTO grants (registry, repository, digest, lease, tenant, size)
+VALUES (:registry, :repository, :digest, :lease, :tenant, :size)
+ON CONFLICT DO UPDATE SET lease = excluded.lease, revoked = 0, tenant = excluded.tenant, size = excluded.size;
+
+-- name: held_by_tenant
+-- Without a blob that may come again.
+SELECT bytes - coalesce((SELECT size FROM belongings WHERE tenant = :tenant AND digest = :besides), 0) AS bytes
+FROM tenants WHERE tenant = :tenant;
 
 -- name: grant_manifest
 INSERT INTO grants (registry, repository, digest, media_type) VALUES (:registry, :repository, :digest, :media_type)

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from mirror.core.ports import UploadRow
+from mirror.core.ports import NO_CLAIM, Claim, UploadRow
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import grant_blob
 from mirror.oci.names import Digest, Repository
@@ -23,6 +23,7 @@ class UploadsTable:
                 registry=upload.repository.registry,
                 repository=upload.repository.path,
                 touched=upload.touched,
+                owner=upload.owner,
             )
         )
 
@@ -39,11 +40,11 @@ class UploadsTable:
         """Forget a session."""
         await self._database.transact(lambda session: session.rows("end_upload", id=upload_id))
 
-    async def finish(self, upload: UploadRow, digest: Digest, lease: str) -> str | None:
+    async def finish(self, upload: UploadRow, digest: Digest, lease: str, claim: Claim = NO_CLAIM) -> str | None:
         """Grant the blob and end the session; returns the lease of an earlier upload of the same blob."""
 
         def work(session: Session) -> str | None:
-            earlier = grant_blob(session, upload.repository, digest, lease)
+            earlier = grant_blob(session, upload.repository, digest, lease, claim)
             session.rows("end_upload", id=upload.id)
             return earlier
 
@@ -61,4 +62,4 @@ class UploadsTable:
 
 
 def _upload(row: sqlite3.Row) -> UploadRow:
-    return UploadRow(row["id"], Repository(row["registry"], row["repository"]), row["touched"])
+    return UploadRow(row["id"], Repository(row["registry"], row["repository"]), row["touched"], row["owner"])

@@ -26,7 +26,8 @@ class Problem(Enum):
     SIZE_INVALID = (HTTPStatus.BAD_REQUEST, "SIZE_INVALID", "length does not match the bytes sent")
     MANIFEST_UNKNOWN = (HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown to this repository")
     MANIFEST_INVALID = (HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid")
-    MANIFEST_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "manifest larger than 4 MiB")
+    BLOB_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "blob too large")
+    MANIFEST_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "manifest too large")
     MANIFEST_BLOB_UNKNOWN = (
         HTTPStatus.NOT_FOUND,
         "MANIFEST_BLOB_UNKNOWN",
@@ -39,14 +40,28 @@ class Problem(Enum):
     TOO_MANY_TAGS = (HTTPStatus.REQUEST_URI_TOO_LONG, "UNSUPPORTED", "too many tags in one request")
     PAGE_INVALID = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "n must be a whole number")
     PART_INVALID = (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "no such part of the content")
-    DENIED = (HTTPStatus.FORBIDDEN, "DENIED", "not allowed by the settings of this registry")
+    UNAUTHORIZED = (HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "authentication is needed, or was not accepted")
+    TOO_MANY_LOGINS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many logins at once")
+    IDENTITY_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "who is calling cannot be told for now")
+    TOO_MANY_REQUESTS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many requests")
+    TOO_MANY_CONNECTIONS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many connections at once")
+    TOO_MANY_UPLOADS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many uploads at once")
+    TOO_MANY_SESSIONS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many uploads that were not finished")
+    VERIFIER_UNAVAILABLE = (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "UNAVAILABLE",
+        "whether this may be pushed cannot be told for now",
+    )
+    DENIED = (HTTPStatus.FORBIDDEN, "DENIED", "not allowed here")
     NOT_FOUND = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such endpoint")
     METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
+    FORM_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "form larger than 16 KiB")
     BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")
     JOURNAL_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the journal's disk is full")
     JOURNAL_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the journal cannot be written")
     STORE_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the disk of the host's containerd is full")
     NO_ROOM = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "no room on the disk of the host's containerd")
+    TENANT_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the tenant has no room left here")
     TOO_MANY_STREAMS = (HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many event streams at once")
     DRAINING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "draining for maintenance")
     STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the daemon is stopping")

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from mirror.oci.ambiguity import check_names
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, digest_of, parse_digest
 
@@ -59,6 +60,11 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     def is_foreign(self) -> bool:
         """Whether it is a layer that its owner wants fetched from elsewhere, so no registry need hold it."""
         return self.media_type.startswith(_FOREIGN_LAYERS)
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether whoever runs images would follow it: it says that it is an image or an index."""
+        return self.media_type in IMAGES | INDEXES
 
 
 # Unset and null differ: Go writes an empty list as null.
@@ -237,8 +243,8 @@ def _check(child: Descriptor) -> None:
 def _decode(raw: bytes, kind: type[_T], what: str) -> _T:
     """Decode JSON as a whole: also what is not read must be UTF-8, or the upstream would refuse what we accepted."""
     try:
-        return msgspec.json.decode(raw.decode(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return msgspec.json.decode(check_names(raw.decode()), type=kind)
+    except (ValueError, RecursionError) as error:
         raise _invalid(f"{what}: {error}") from error
 
 

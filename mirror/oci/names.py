@@ -18,7 +18,8 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
-_MAX_PATH = 255
+MAX_PATH = 255
+"""The most characters of a repository's path."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,14 +53,14 @@ class Reference:
         return self.tag or self.digest or ""
 
 
-def parse_path(text: str) -> str:
+def parse_path(text: str, longest: int = MAX_PATH) -> str:
     """Check a repository path.
 
     Raises:
-        RegistryError: NAME_INVALID when it breaks the grammar or is longer than 255 characters.
+        RegistryError: NAME_INVALID when it breaks the grammar or is longer than `longest` characters.
     """
-    if len(text) > _MAX_PATH or not _PATH.fullmatch(text):
-        raise RegistryError(Problem.NAME_INVALID, f"{text[:_MAX_PATH]!r} is not a repository name")
+    if len(text) > longest or not _PATH.fullmatch(text):
+        raise RegistryError(Problem.NAME_INVALID, f"{text[:MAX_PATH]!r} is not a repository name")
     return text
 
 
@@ -70,7 +71,7 @@ def parse_digest(text: str) -> Digest:
         RegistryError: DIGEST_INVALID for anything but lower-case sha256.
     """
     if not _SHA256.fullmatch(text):
-        raise RegistryError(Problem.DIGEST_INVALID, f"{text[:_MAX_PATH]!r} is not a sha256 digest")
+        raise RegistryError(Problem.DIGEST_INVALID, f"{text[:MAX_PATH]!r} is not a sha256 digest")
     return Digest(text)
 
 
@@ -90,7 +91,7 @@ def parse_tag(text: str) -> Reference:
         RegistryError: TAG_INVALID.
     """
     if not _TAG.fullmatch(text):
-        raise RegistryError(Problem.TAG_INVALID, f"{text[:_MAX_PATH]!r} is not a tag")
+        raise RegistryError(Problem.TAG_INVALID, f"{text[:MAX_PATH]!r} is not a tag")
     return Reference(tag=text, digest=None)
 
 

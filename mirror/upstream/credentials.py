@@ -8,15 +8,16 @@ import base64
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from mirror.core.errors import UpstreamError
+from mirror.runtime.watched import UnusableFileError, WatchedFile, text_of
 
 T = TypeVar("T")
 
@@ -77,30 +78,30 @@ class PasswordFile:
     """A user name, and a file that holds the password and nothing else but white space around it."""
 
     def __init__(self, username: str, path: Path) -> None:
-        self._file = _Watched(path, lambda raw: Credentials(username, _text(raw)))
+        self._file = WatchedFile(path, lambda raw: Credentials(username, text_of(raw)))
 
     def check(self) -> None:
         """Read the file. Raises UpstreamError, which names it."""
-        self._file.get()
+        _current(self._file)
 
     async def current(self) -> Credentials:
         """The login."""
-        return self._file.get()
+        return _current(self._file)
 
 
 class TokenFile:
     """A file that holds a bearer token and nothing else but white space around it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _Watched(path, lambda raw: BearerToken(_sendable(_text(raw)), path))
+        self._file = WatchedFile(path, lambda raw: BearerToken(_sendable(text_of(raw)), path))
 
     def check(self) -> None:
         """Read the file. Raises UpstreamError, which names it."""
-        self._file.get()
+        _current(self._file)
 
     async def current(self) -> BearerToken:
         """The token."""
-        return self._file.get()
+        return _current(self._file)
 
 
 class DockerConfig:
@@ -112,52 +113,27 @@ class DockerConfig:
     """
 
     def __init__(self, path: Path, servers: Sequence[str], *, helper_timeout: float = _HELPER_TIMEOUT) -> None:
-        self._file = _Watched(path, lambda raw: tuple(_offers(raw, path, servers)))
+        self._file = WatchedFile(path, lambda raw: tuple(_offers(raw, path, servers)))
         self._helper_timeout = helper_timeout
 
     def check(self) -> None:
         """Read the file. Raises UpstreamError, which names it."""
-        self._file.get()
+        _current(self._file)
 
     async def current(self) -> Secret | None:
         """The first that there is; None when nothing there is about this upstream."""
-        for offer in self._file.get():
+        for offer in _current(self._file):
             secret = await offer.ask(self._helper_timeout) if isinstance(offer, _Helper) else offer
             if secret is not None:
                 return secret
         return None
 
 
-class _Watched(Generic[T]):
-    """What a file means; read again whenever it is another file than at the time before."""
-
-    def __init__(self, path: Path, meaning: Callable[[bytes], T]) -> None:
-        self._path = path
-        self._meaning = meaning
-        self._read: tuple[tuple[int, int, int], T] | None = None
-
-    def get(self) -> T:
-        try:
-            stat = self._path.stat()
-            mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if self._read is None or self._read[0] != mark:
-                self._read = mark, self._meaning(self._path.read_bytes())
-        except OSError as error:
-            raise UpstreamError(f"{self._path}: {error.strerror}", transient=True) from error
-        except ValueError as error:
-            # Its cause is not kept: an error of a decoder holds what it tried to decode.
-            raise UpstreamError(f"{self._path}: {error}", transient=True) from None
-        return self._read[1]
-
-
-def _text(raw: bytes) -> str:
+def _current(file: WatchedFile[T]) -> T:
     try:
-        text = raw.decode().strip()
-    except UnicodeDecodeError:
-        raise ValueError("is no text") from None
-    if not text:
-        raise ValueError("is empty")
-    return text
+        return file.get()
+    except UnusableFileError as error:
+        raise UpstreamError(str(error), transient=True) from error
 
 
 def _sendable(token: str) -> str:

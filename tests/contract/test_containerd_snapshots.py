@@ -95,9 +95,11 @@ async def test_extract(
 ) -> None:
     """A layer becomes a snapshot that the lease holds, and says what it is uncompressed; no half is left."""
     step = await one_layer(content, directory, lease, marked(compression))
-    assert not await snapshots.hold(lease, step.chain_id)
+    assert not await snapshots.exists(step.chain_id)
+    assert not await snapshots.hold(lease, step)
     await snapshots.extract(step, lease)
-    assert await snapshots.hold(lease, step.chain_id)
+    assert await snapshots.exists(step.chain_id)
+    assert await snapshots.hold(lease, step)
     assert (f"snapshots/{snapshotter}", step.chain_id) in await witness.held(lease)
     assert (await witness.content_labels(step.layer.digest))["containerd.io/uncompressed"] == step.diff_id
     assert not await halves(witness)
@@ -123,12 +125,45 @@ async def test_twice(
     snapshotter: str,
     lease: str,
 ) -> None:
-    """What is unpacked already is not unpacked again, but held by the second lease too."""
+    """What is unpacked already is held by the second lease too, and stays the only one."""
     step = await one_layer(content, directory, lease, marked())
     await snapshots.extract(step, lease)
     await leases.create(f"{lease}/second")
     await snapshots.extract(step, f"{lease}/second")
-    assert await witness.held(f"{lease}/second") == {(f"snapshots/{snapshotter}", step.chain_id)}
+    assert (f"snapshots/{snapshotter}", step.chain_id) in await witness.held(f"{lease}/second")
+    assert not await halves(witness)
+
+
+async def test_another_layer_that_is_the_same(
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """Compressed in another way it is another blob: once it was compared it is known to be what is unpacked."""
+    files = [File(f"marker-{secrets.token_hex(8)}", b"here")]
+    first = await one_layer(content, directory / "first", lease, Layer(files, "gzip"))
+    second = await one_layer(content, directory / "second", lease, Layer(files, "none"))
+    await snapshots.extract(first, lease)
+    assert first.chain_id == second.chain_id
+    assert await snapshots.exists(second.chain_id)
+    assert not await snapshots.hold(lease, second)
+    await snapshots.extract(second, lease)
+    assert await snapshots.hold(lease, second)
+    assert not await halves(witness)
+
+
+async def test_a_layer_that_pretends_to_be_another(
+    witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """A config may name any diff ID: what is unpacked already is not given away for it, and stays as it is."""
+    real = await one_layer(content, directory / "real", lease, marked())
+    await snapshots.extract(real, lease)
+    other = await one_layer(content, directory / "other", lease, marked())
+    pretended = replace(real, layer=other.layer)
+    assert not await snapshots.hold(lease, pretended)
+    with pytest.raises(BadLayerError, match="its config says"):
+        await snapshots.extract(pretended, lease)
+    assert not await snapshots.hold(lease, pretended)
+    assert await snapshots.hold(lease, real)
+    assert not await halves(witness)
 
 
 async def test_at_the_same_time(
@@ -149,7 +184,7 @@ async def test_another_layer_than_the_config_says(
     wrong = replace(step, diff_id=fresh()[1])
     with pytest.raises(BadLayerError, match=step.diff_id):
         await snapshots.extract(wrong, lease)
-    assert not await snapshots.hold(lease, step.chain_id)
+    assert not await snapshots.hold(lease, step)
     assert not await halves(witness)
 
 
@@ -282,7 +317,7 @@ async def test_one_that_others_stand_on(content: Content, snapshots: Snapshots, 
         await snapshots.remove(lower.chain_id)
     for step in (upper, lower):
         await snapshots.remove(step.chain_id)
-    assert not await snapshots.hold(lease, lower.chain_id)
+    assert not await snapshots.hold(lease, lower)
 
 
 async def test_a_half_goes_with_its_lease(witness: Witness, leases: Leases, lease: str) -> None:

@@ -1,6 +1,7 @@
 """The journal on a real SQLite file: its three ports, and what a crash may and may not take."""
 
 import asyncio
+import math
 import signal
 import sqlite3
 import sys
@@ -120,11 +121,13 @@ def rewrite(path: Path, change: Callable[[bytes], bytes]) -> bytes:
 class TestUploads:
     async def test_a_session_from_beginning_to_end(self, uploads: Uploads) -> None:
         """It is found as it was begun, moves with each use, and is gone after its end."""
-        upload = UploadRow("u1", REPOSITORY, EPOCH)
+        upload = UploadRow("u1", REPOSITORY, EPOCH, "basic:alice")
         await uploads.begin(upload)
         assert await uploads.find("u1") == upload
         await uploads.touch("u1", EPOCH + 5)
-        assert await uploads.find("u1") == UploadRow("u1", REPOSITORY, EPOCH + 5)
+        later = UploadRow("u1", REPOSITORY, EPOCH + 5, "basic:alice")
+        assert await uploads.find("u1") == later
+        assert await uploads.stale(math.inf) == [later]
         await uploads.end("u1")
         assert await uploads.find("u1") is None
 
@@ -577,7 +580,7 @@ class TestFile:
         uploads = UploadsTable(database)
 
         def work(session: Session) -> None:
-            session.rows("begin_upload", id="u1", registry="r", repository="p", touched=EPOCH)
+            session.rows("begin_upload", id="u1", registry="r", repository="p", touched=EPOCH, owner="")
             raise LookupError("changed my mind")
 
         with pytest.raises(LookupError, match="changed my mind"):

@@ -20,7 +20,7 @@ PAGE = 4096
 # More than the cache of the connection holds, so that it reaches the disk before the COMMIT.
 LARGE = """
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
-INSERT INTO uploads SELECT i, hex(zeroblob(2048)), '', 0 FROM n
+INSERT INTO uploads (id, registry, repository, touched) SELECT i, hex(zeroblob(2048)), '', 0 FROM n
 """
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from mirror.core.ports import UploadRow
 from mirror.journal.db import Database
 from mirror.journal.migrate import migrate, migrations, version
+from mirror.journal.uploads import UploadsTable
+from mirror.oci.names import Repository
 
 OURS = migrations()
 FIRST, NEXT = OURS[:1], len(OURS) + 1
@@ -143,3 +146,14 @@ async def test_foreign_keys_are_on_afterwards(path: Path) -> None:
                     "INSERT INTO tasks (job, kind, state) VALUES (99, 'unpack', 'done')"
                 )
             )
+
+
+async def test_sessions_from_before_there_were_owners(tmp_path: Path) -> None:
+    """They can be gone on with, and count for nobody."""
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, OURS[:4])
+        connection.execute("INSERT INTO uploads VALUES ('u1', 'registry.example.com', 'team/app', 1.5)")
+    async with Database(path) as database:
+        found = await UploadsTable(database).find("u1")
+    assert found == UploadRow("u1", Repository("registry.example.com", "team/app"), 1.5, "")

@@ -1,5 +1,6 @@
 """What retention asks of the journal: which push of a name is the newest, when it was used, and what is dropped."""
 
+import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from mirror.core.errors import TenantFullError
 from mirror.core.jobs import Job, Kind, NewDelete, Outcome, State
-from mirror.core.ports import Grants, Jobs, UploadRow, Usage
+from mirror.core.ports import Claim, Grants, Jobs, UploadRow, Uploads, Usage
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
@@ -43,6 +45,11 @@ def jobs(database: Database) -> Jobs:
 @pytest.fixture
 def grants(database: Database) -> Grants:
     return GrantsTable(database)
+
+
+@pytest.fixture
+def uploads(database: Database) -> Uploads:
+    return UploadsTable(database)
 
 
 @pytest.fixture
@@ -142,3 +149,90 @@ async def test_uses_of_what_is_gone_are_forgotten(path: Path) -> None:
         pass
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT digest FROM uses").fetchall() == [(kept.digest,)]
+
+
+class TestTenants:
+    async def test_what_a_tenant_has(self, uploads: Uploads, grants: Grants, usage: Usage) -> None:
+        """Each blob counts once, by whatever way and to however many repositories it came, until the last lost it."""
+        first, second = fresh_digest(), fresh_digest()
+        await uploads.finish(UploadRow("u1", REPOSITORY, EPOCH), first, "lease", Claim("acme", 100))
+        await grants.grant(OTHER, first, "lease", Claim("acme", 100))
+        await grants.grant(OTHER, first, "again", Claim("acme", 100))
+        await grants.grant(OTHER, second, "lease", Claim("acme", 7))
+        await grants.settle(OTHER, [first, second])
+        assert [await grants.held_by("acme"), await grants.held_by("acme", second)] == [107, 100]
+        assert await grants.held_by("globex") == 0
+        await grants.revoke(REPOSITORY, first)
+        await usage.drop(OTHER, [second])
+        assert await grants.held_by("acme") == 100
+        await grants.revoke(OTHER, first)
+        assert await grants.held_by("acme") == 0
+        await grants.grant(OTHER, first, "lease", Claim("acme", 100))
+        assert await grants.held_by("acme") == 100
+
+    async def test_who_brought_it_last(self, grants: Grants) -> None:
+        """A blob of one repository is one tenant's, and what nobody in particular brings counts for nobody."""
+        digest = fresh_digest()
+        await grants.grant(REPOSITORY, digest, "lease", Claim("acme", 100))
+        await grants.grant(REPOSITORY, digest, "lease", Claim("globex", 100))
+        assert [await grants.held_by("acme"), await grants.held_by("globex")] == [0, 100]
+        await grants.grant(REPOSITORY, digest, "lease")
+        assert [await grants.held_by("acme"), await grants.held_by("globex")] == [0, 0]
+
+    async def test_more_than_it_may_have(self, uploads: Uploads, grants: Grants) -> None:
+        """It is refused as a whole: the session is as it was, and so are the sums; what it has may come again."""
+        first, second = fresh_digest(), fresh_digest()
+        await grants.grant(REPOSITORY, first, "lease", Claim("acme", 100, 150))
+        upload = UploadRow("u1", REPOSITORY, EPOCH)
+        await uploads.begin(upload)
+        with pytest.raises(TenantFullError, match="acme has 100 of 150 bytes"):
+            await uploads.finish(upload, second, "lease", Claim("acme", 51, 150))
+        assert await uploads.find("u1") == upload
+        assert await grants.granted(REPOSITORY, [second]) == set()
+        assert await grants.held_by("acme") == 100
+        await grants.grant(OTHER, first, "lease", Claim("acme", 100, 150))
+        await uploads.finish(upload, second, "lease", Claim("acme", 50, 150))
+        assert await grants.held_by("acme") == 150
+
+    async def test_what_is_forgotten(self, grants: Grants) -> None:
+        """A grant that is deleted altogether was revoked before, and is not subtracted once more."""
+        first, second = fresh_digest(), fresh_digest()
+        for digest in (first, second):
+            await grants.grant(REPOSITORY, digest, "lease", Claim("acme", 100))
+        await grants.revoke(REPOSITORY, first)
+        await grants.forget(await grants.page(None, 10), 0)
+        assert await grants.held_by("acme") == 100
+
+    async def test_the_sums_are_right(self, path: Path, grants: Grants, usage: Usage) -> None:
+        """After whatever happened to grants, they are what counting all of them anew comes to."""
+        digests = [fresh_digest() for _ in range(4)]
+        chance = random.Random(7)  # noqa: S311 - not for secrets
+        for step in range(400):
+            repository, number = chance.choice([REPOSITORY, OTHER]), chance.randrange(4)
+            match chance.randrange(5):
+                case 0:
+                    await grants.revoke(repository, digests[number])
+                case 1:
+                    await usage.drop(repository, [digests[number]])
+                case 2:
+                    await grants.settle(repository, digests)
+                case 3:
+                    await grants.forget(await grants.page(None, 2), 0)
+                case _:
+                    claim = Claim(chance.choice(["acme", "globex", ""]), number + 1)
+                    await grants.grant(repository, digests[number], f"lease {step}", claim)
+            assert await _counted(grants) == counted_anew(path)
+
+
+TENANTS = ("acme", "globex")
+
+
+async def _counted(grants: Grants) -> list[int]:
+    return [await grants.held_by(tenant) for tenant in TENANTS]
+
+
+def counted_anew(path: Path) -> list[int]:
+    """The bytes of each tenant's blobs, from the grants alone."""
+    query = "SELECT sum(size) FROM (SELECT DISTINCT digest, size FROM holdings WHERE tenant = ?)"
+    with closing(sqlite3.connect(path)) as connection:
+        return [connection.execute(query, (tenant,)).fetchone()[0] or 0 for tenant in TENANTS]

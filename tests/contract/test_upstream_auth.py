@@ -59,7 +59,7 @@ def guarded(tokens: TokenServer, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(autouse=True)
 def kind(tokens: TokenServer) -> None:
     """The token server as it is when no test has changed it."""
-    tokens.instead, tokens.lifetime, tokens.claimed, tokens.granted = None, 300.0, 300.0, True
+    tokens.instead, tokens.lifetime, tokens.claimed, tokens.granted = None, 300.0, 300, True
     tokens.asked.clear()
     tokens.given.clear()
 

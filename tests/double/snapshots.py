@@ -24,19 +24,26 @@ class SnapshotsDouble:
         self._connection = connection
         self._working_on: set[str] = set()
 
-    async def hold(self, lease: str, chain_id: str) -> bool:
+    async def exists(self, chain_id: str) -> bool:
+        """See `Snapshots.exists`."""
+        return chain_id in (await self._connection.reach()).snapshots
+
+    async def hold(self, lease: str, step: Extraction) -> bool:
         """See `Snapshots.hold`."""
         store = await self._connection.reach()
-        store.hold(lease, store.snapshot_kind, chain_id)
-        return chain_id in store.snapshots
+        store.hold(lease, store.snapshot_kind, step.chain_id)
+        layer = store.blobs.get(step.layer.digest)
+        known = None if layer is None else layer.labels.get(_UNCOMPRESSED)
+        return step.chain_id in store.snapshots and known == step.diff_id
 
     async def extract(self, step: Extraction, lease: str) -> None:
         """See `Snapshots.extract`."""
         key = f"extract-{secrets.token_hex(8)} {step.chain_id}"
         self._working_on.add(key)
         try:
-            if await self._prepare(key, step, lease):
-                await self._apply(step)
+            is_new = await self._prepare(key, step, lease)
+            await self._apply(step)
+            if is_new:
                 await self._commit(key, step, lease)
         except BaseException:  # a cancelled unpack too
             await self._discard(key)

@@ -475,8 +475,8 @@ def _refused(daemon: Daemon) -> bool:
     ("line", "named"),
     [
         ("unknown = 1", "unknown"),
-        ("[http]\nlisten = 5000", "$.http.listen"),
-        ("[http]\nlisten = 'nowhere'", "$.http"),
+        ("[listeners.a]\nlisten = 5000", "$.listeners"),
+        ("[listeners.a]\nlisten = 'nowhere'", "$.listeners"),
         ("[replication]\njobs = 0", "$.replication.jobs"),
         ("[containerd]\nadress = '/x'", "adress"),
         ("default_upstream = 'twice'", "overwrite"),

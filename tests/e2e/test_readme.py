@@ -4,17 +4,23 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from bench.standings import standings
 from tests.conftest import UPSTREAM
 from tests.rig import toml
+from tests.rig.authority import Authority
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import build_image, busybox
+from tests.rig.ports import free_port
 from tests.rig.until import until
+from tests.rig.web import Login
+from tests.rig.wire import Wire
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,13 +37,40 @@ def test_every_link_leads_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
+def _settings() -> tuple[str, str]:
+    """What the README has to begin with, and what tells callers apart."""
+    first, second = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return first, second
+
+
 def test_the_settings_are_valid(directory: Path) -> None:
-    """The settings that the README shows are accepted by the daemon."""
+    """The settings that the README shows are accepted by the daemon, with and without those of who may push."""
     from mirror.config import load  # noqa: PLC0415 - the one test of this file that needs it
 
-    (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    (directory / "config.toml").write_text(block)
-    assert load(directory / "config.toml").default_upstream == UPSTREAM
+    for text in (_settings()[0], "\n".join(_settings())):
+        (directory / "config.toml").write_text(text)
+        assert load(directory / "config.toml").default_upstream == UPSTREAM
+
+
+def test_who_may_push(directory: Path, containerd: Containerd) -> None:
+    """With those alice pushes to what is below her tenant's name and nowhere else, over TLS; others do not."""
+    authority, login, port = Authority(directory / "authority"), Login("alice", "open sesame"), free_port()
+    for name, file in authority.server("tls").items():
+        Path(file).rename(directory / {"certificate": "tls.pem", "key": "tls.key"}[name])
+    (directory / "htpasswd").write_text(f"alice:{bcrypt.hashpw(login.password.encode(), bcrypt.gensalt(4)).decode()}\n")
+    here = {"0.0.0.0:5443": f"127.0.0.1:{port}", "/etc/registry-mirror": str(directory)}
+    text = _settings()[1]
+    for written, meant in here.items():
+        assert written in text
+        text = text.replace(written, meant)
+    upstreams = {UPSTREAM: "http://127.0.0.1:1"}
+    with Daemon(directory / "daemon", containerd.address, upstreams, settings=tomllib.loads(text)) as daemon:
+        url, tls = f"https://127.0.0.1:{port}", authority.context()
+        alice, nobody = Wire(url, authorization=login.header, tls=tls), Wire(url, tls=tls)
+        alice.push("acme/app", "v1", build_image(directory / "layout", [busybox(directory.name)]))
+        assert alice.ask("POST", "/v2/globex/app/blobs/uploads/").status == 403
+        assert nobody.ask("POST", "/v2/acme/app/blobs/uploads/").status == 401
+        assert not daemon.complaints()
 
 
 def test_the_table_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:

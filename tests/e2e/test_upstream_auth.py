@@ -168,3 +168,25 @@ def test_a_file_that_cannot_be_used(directory: Path, containerd: Containerd, key
     done = subprocess.run(daemon.command(), capture_output=True, text=True, check=False, timeout=60)
     (line,) = done.stderr.splitlines()
     assert (done.returncode, f"upstreams.{UPSTREAM}: {directory}/" in line, "s3cret" in line) == (2, True, False), done
+
+
+@pytest.mark.parametrize("where", ["credential:upstream", "env:UPSTREAM_PASSWORD"])
+def test_a_password_that_is_in_no_file(
+    directory: Path,
+    containerd: Containerd,
+    guarded: Registry,
+    tokens: TokenServer,
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """Loaded by systemd or in the environment: it serves as well, and is told nowhere either."""
+    credentials = directory / "credentials"
+    credentials.mkdir()
+    (credentials / "upstream").write_text(LOGIN.password)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    monkeypatch.setenv("UPSTREAM_PASSWORD", LOGIN.password)
+    settings = {"url": guarded.url, "username": LOGIN.username, "password_file": where}
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: settings}) as daemon:
+        _replicate(daemon, guarded, layout)
+        _assert_no_secret(_told(daemon), tokens)

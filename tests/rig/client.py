@@ -21,6 +21,7 @@ from tests.rig.images import (
     busybox,
 )
 from tests.rig.programs import Programs
+from tests.rig.web import Login
 
 OTHER_ARCHITECTURE = "arm64" if ARCHITECTURE == "amd64" else "amd64"
 
@@ -37,6 +38,7 @@ class Image:
 class Client(ABC):
     """A real program that pushes to and pulls from `host:port/repository:tag`, with a store of its own.
 
+    It speaks HTTPS where it is told the authority `ca` of the registry's certificate, else plain HTTP.
     Every method raises RuntimeError with the program's own words.
     """
 
@@ -49,8 +51,9 @@ class Client(ABC):
     mounts_config: ClassVar[bool] = False
     """Whether it does so for configs too, which others upload again."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, ca: Path | None = None) -> None:
         self.programs = programs
+        self.ca = ca
         self._serial = count()
 
     @property
@@ -73,6 +76,10 @@ class Client(ABC):
     @abstractmethod
     def copy(self, source: str, target: str) -> None:
         """Push what `pull` brought from `source` to another repository of the same registry."""
+
+    def log_in(self, host: str, login: Login) -> None:
+        """Log in to `host:port`, for all that comes then."""
+        raise NotImplementedError(f"{self.program} cannot log in to {host} as {login.username}")
 
     def push_index(self, marker: str, reference: str) -> str:
         """Push an index of two platforms; return its digest."""

@@ -1,15 +1,45 @@
 """skopeo, buildah and podman: three programs on one library, which keeps what it has in files."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from tests.rig.client import Client, Image, image_layout, index_layout
 from tests.rig.images import Compression, Layout, MediaName
+from tests.rig.web import Login
 
 _FORMATS: Mapping[MediaName, str] = {"oci": "oci", "docker": "v2s2"}
 
 
-class Skopeo(Client):
+class _WithLogins(Client):
+    """What they have in common: a file with logins, and a directory with authorities."""
+
+    @property
+    def _logins(self) -> Path:
+        return self.programs.state / "logins.json"
+
+    @property
+    def _access(self) -> Mapping[str, str]:
+        """What they need to get in, as options."""
+        logins = {"authfile": str(self._logins)} if self._logins.exists() else {}
+        return {**logins, **self._tls}
+
+    @property
+    def _tls(self) -> Mapping[str, str]:
+        if not self.ca:
+            return {"tls-verify": "false"}
+        certificates = self.programs.state / "certificates"
+        certificates.mkdir(exist_ok=True)
+        (certificates / "ca.crt").write_bytes(self.ca.read_bytes())
+        return {"cert-dir": str(certificates)}
+
+    def log_in(self, host: str, login: Login) -> None:
+        """Have the password checked and written to the file."""
+        options = _options({"authfile": str(self._logins), **self._tls, "username": login.username})
+        self.programs.run(self.program, "login", *options, "--password-stdin", host, said=login.password)
+
+
+class Skopeo(_WithLogins):
     """Copies from a layout, as it is."""
 
     program = "skopeo"
@@ -37,13 +67,13 @@ class Skopeo(Client):
 
     def _copy(self, source: str, target: str) -> str:
         digest = self.fresh()
-        plain = [f"--{side}-tls-verify=false" for side in ("src", "dest")]
+        access = _options({f"{side}-{name}": value for side in ("src", "dest") for name, value in self._access.items()})
         exact = ["--all", "--preserve-digests", "--digestfile", str(digest)]
-        self.programs.run("skopeo", "copy", *exact, *plain, source, target)
+        self.programs.run("skopeo", "copy", *exact, *access, source, target)
         return digest.read_text().strip()
 
 
-class Buildah(Client):
+class Buildah(_WithLogins):
     """Pushes from its store, where a layer is unpacked: it packs anew at each push."""
 
     program = "buildah"
@@ -71,7 +101,7 @@ class Buildah(Client):
     def pull(self, reference: str) -> str:
         """Empty the store, pull, and look up the digest."""
         self._run("rmi", "--all", "--force")
-        self._run("pull", "--quiet", "--tls-verify=false", f"docker://{reference}")
+        self._run("pull", "--quiet", *_options(self._access), f"docker://{reference}")
         return self._run("images", "--digests", "--format", "{{.Digest}}", reference).strip()
 
     def copy(self, source: str, target: str) -> None:
@@ -88,7 +118,7 @@ class Buildah(Client):
     def _push(self, *arguments: str) -> str:
         digest = self.fresh()
         *verb, source, target = arguments
-        self._run(*verb, "--tls-verify=false", "--digestfile", str(digest), source, target)
+        self._run(*verb, *_options(self._access), "--digestfile", str(digest), source, target)
         return digest.read_text().strip()
 
     def _run(self, *arguments: str) -> str:
@@ -100,6 +130,10 @@ class Podman(Buildah):
     """Takes the same words as buildah for all of this."""
 
     program = "podman"
+
+
+def _options(values: Mapping[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
 def _source(layout: Layout) -> str:

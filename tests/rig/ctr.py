@@ -8,6 +8,7 @@ from tests.rig.client import Client, Image, image_layout, index_layout
 from tests.rig.containerd import Containerd
 from tests.rig.images import Compression, Layout
 from tests.rig.programs import Programs
+from tests.rig.web import Login
 
 
 class ClientContainerd(Containerd):
@@ -29,8 +30,11 @@ class Ctr(Client):
     compressions = ("gzip", "zstd", "none")
     mounts_config = True
 
-    def __init__(self, containerd: ClientContainerd, programs: Programs, registry: str, mirror: str) -> None:
-        super().__init__(programs)
+    def __init__(
+        self, containerd: ClientContainerd, programs: Programs, registry: str, mirror: str, ca: Path | None = None
+    ) -> None:
+        super().__init__(programs, ca)
+        self._login: list[str] = []
         self._containerd = containerd
         self._registry = registry
         self._hosts = programs.state / "hosts"
@@ -38,8 +42,13 @@ class Ctr(Client):
 
     def _write_hosts(self, directory: Path, mirror: str) -> None:
         directory.mkdir(parents=True)
-        settings = {"host": {mirror: {"capabilities": ["pull", "resolve", "push"]}}}
+        trusted = {"ca": str(self.ca)} if self.ca else {}
+        settings = {"host": {mirror: {"capabilities": ["pull", "resolve", "push"], **trusted}}}
         (directory / "hosts.toml").write_text(f'server = "https://{self._registry}"\n{toml.dump(settings)}\n')
+
+    def log_in(self, _: str, login: Login) -> None:
+        """Say it at each command; where no terminal is, it takes a password in no other way."""
+        self._login = ["--user", f"{login.username}:{login.password}"]
 
     def make(self, marker: str, compression: Compression = "gzip") -> Image:
         """Import such an image."""
@@ -49,13 +58,13 @@ class Ctr(Client):
         """Push it under its upstream's name."""
         name = self._named(reference)
         self._ctr("images", "tag", "--force", image.name, name)
-        self._ctr("images", "push", "--hosts-dir", str(self._hosts), name)
+        self._ctr("images", "push", "--hosts-dir", str(self._hosts), *self._login, name)
         return self._containerd.images()[name]
 
     def pull(self, reference: str) -> str:
         """Remove every image with all it had, and pull."""
         self._ctr("images", "rm", "--sync", *self._containerd.images())
-        self._ctr("images", "pull", "--hosts-dir", str(self._hosts), self._named(reference))
+        self._ctr("images", "pull", "--hosts-dir", str(self._hosts), *self._login, self._named(reference))
         return self._containerd.images()[self._named(reference)]
 
     def copy(self, source: str, target: str) -> None:

@@ -52,7 +52,13 @@ class Daemon(Process):
 
     def _chosen(self, containerd: str) -> dict[str, dict[str, object]]:
         return {
-            "http": {"listen": self.host},
+            "listeners": {"builders": {"listen": self.host}},
+            "http": {},
+            "callers": {},
+            "tenants": {},
+            "identity": {},
+            "rules": {},
+            "verify": {},
             "admin": {"socket": str(self.directory / "admin.sock")},
             "containerd": {"address": containerd, "import": IMPORT},
             "journal": {"path": str(self.directory / "journal.db")},

@@ -8,6 +8,7 @@ from tests.rig.client import OTHER_ARCHITECTURE, Client, Image, digest_in
 from tests.rig.images import ARCHITECTURE, Compression
 from tests.rig.process import Process
 from tests.rig.programs import Programs
+from tests.rig.web import Login
 
 Builder = Literal["classic", "buildkit"]
 
@@ -57,14 +58,21 @@ class Dockerd(Process):
             return False
         return True
 
-    def docker(self, *arguments: str, buildkit: bool = False) -> str:
-        """Run the docker client against it and return what it prints.
+    def docker(self, *arguments: str, buildkit: bool = False, said: str = "") -> str:
+        """Run the docker client against it, have it read what is `said`, and return what it prints.
 
         Raises:
             RuntimeError: with docker's own words.
         """
         env = {"DOCKER_HOST": self.address, "DOCKER_BUILDKIT": str(int(buildkit))}
-        return self.programs.run("docker", *arguments, env=env)
+        return self.programs.run("docker", *arguments, env=env, said=said)
+
+
+def trust(etc: Path, host: str, ca: Path) -> None:
+    """Have every dockerd that sees this `etc` take a registry's certificate of some authority."""
+    certificates = etc / "docker" / "certs.d" / host
+    certificates.mkdir(parents=True, exist_ok=True)
+    (certificates / "ca.crt").write_bytes(ca.read_bytes())
 
 
 class Docker(Client):
@@ -76,6 +84,10 @@ class Docker(Client):
         super().__init__(programs)
         self._dockerd = dockerd
         self._builder = builder
+
+    def log_in(self, host: str, login: Login) -> None:
+        """Have dockerd check the password, and the client keep it."""
+        self._dockerd.docker("login", "--username", login.username, "--password-stdin", host, said=login.password)
 
     def make(self, marker: str, compression: Compression = "gzip") -> Image:
         """Build it."""

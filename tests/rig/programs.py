@@ -12,8 +12,8 @@ _PATIENCE = 120.0
 # /var/lib/containers (where skopeo, buildah and podman remember what a registry has), and maybe another root.
 _ROOM = """
 set -e
-root=$1 scratch=$2 containers=$3
-shift 3
+root=$1 scratch=$2 containers=$3 etc=$4
+shift 4
 if [ "$root" != / ]; then
     mount --rbind "$root" "$root" # docker wants its root to be a mount point
     mount -t tmpfs tmpfs "$root/tmp" # where the place of $scratch is made, so that it does not stay in the root
@@ -25,6 +25,10 @@ fi
 mkdir -p "$containers" "$root/var/lib/containers"
 mount -t tmpfs tmpfs "$root/run"
 mount --bind "$containers" "$root/var/lib/containers"
+for place in ${etc:+"$etc"/*}; do
+    if [ -d "$place" ]; then mkdir -p "$root/etc/${place##*/}"; fi
+    mount --bind "$place" "$root/etc/${place##*/}"
+done
 exec chroot "$root" "$@"
 """
 
@@ -33,17 +37,17 @@ class Programs:
     """Debian's programs: those of this machine, or of another release in the directory `root`.
 
     They see `scratch` at the same path as we do. They start in `state`, a directory below it, and keep what they have
-    there.
+    there. What is in the directory `etc` they see in their `/etc` instead of what is there.
     """
 
-    def __init__(self, scratch: Path, state: Path, root: Path = Path("/")) -> None:
+    def __init__(self, scratch: Path, state: Path, root: Path = Path("/"), *, etc: Path | None = None) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self.state = state
-        self._scratch, self._root = scratch, root
+        self._scratch, self._root, self._etc = scratch, root, etc
 
     def with_state(self, state: Path) -> "Programs":
         """The same programs for another client."""
-        return Programs(self._scratch, state, self._root)
+        return Programs(self._scratch, state, self._root, etc=self._etc)
 
     def has(self, program: str) -> bool:
         """Whether a program is installed."""
@@ -51,13 +55,15 @@ class Programs:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line that runs a program in its room."""
-        places = [str(self._root), str(self._scratch), str(self.state / "containers")]
+        places = [str(self._root), str(self._scratch), str(self.state / "containers"), str(self._etc or "")]
         room = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ROOM, "room", *places]
         home = [f"HOME={self.state}", f"PATH={_PATH}", f"TMPDIR={self._scratch}"]
         return [*room, "env", "--ignore-environment", f"--chdir={self.state}", *home, *arguments]
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None, said: str = "") -> str:
         """Run a program to its end, with nothing but `env` in its environment; return what it printed.
+
+        What is `said` is what it reads.
 
         Raises:
             RuntimeError: with the program's own words.
@@ -65,7 +71,7 @@ class Programs:
         given = [f"{name}={value}" for name, value in (env or {}).items()]
         done = subprocess.run(
             self.command(*given, *arguments),
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
             text=True,
             check=False,

@@ -61,13 +61,15 @@ class TokenServer:
         self.bundle = directory / "tokens.pem"
         self.login, self.identity = login, identity
         self.instead: Answer | None = None
-        self.lifetime, self.claimed, self.granted = 300.0, 300.0, True
+        self.lifetime, self.claimed, self.granted = 300.0, 300, True
         self.asked: list[Asked] = []
         self.given: list[Bearer] = []
         certificate = trustme.CA().issue_cert("tokens.rig", key_type=trustme.KeyType.ECDSA)
         self._key = ECKey.import_key(certificate.private_key_pem.bytes())
         self._key_id = _libtrust_id(self._key.as_der(private=False))
         certificate.cert_chain_pems[0].write_to_path(self.bundle)
+        self.public = directory / "tokens.pub"
+        self.public.write_bytes(self._key.as_pem(private=False))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 

@@ -78,8 +78,10 @@ def get(
 
 
 def answers(url: str, *, login: Shown | None = None, ca_file: Path | None = None, client: Path | None = None) -> bool:
-    """Whether something serves this URL."""
+    """Whether something serves this URL: to who logs in, or to nobody, if only to ask who is there."""
     try:
         return get(url, login=login, ca_file=ca_file, client=client) is not None
+    except urllib.error.HTTPError as error:
+        return login is None and error.code == HTTPStatus.UNAUTHORIZED
     except (urllib.error.URLError, ConnectionError):
         return False

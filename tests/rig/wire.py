@@ -3,9 +3,10 @@
 import hashlib
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,11 +44,26 @@ class Answer:
 
 
 class Wire:
-    """Requests to one registry, each on a connection of its own; an answer may take `patience` seconds."""
+    """Requests to one registry, each on a connection of its own; an answer may take `patience` seconds.
 
-    def __init__(self, url: str, *, patience: float = _ANSWER) -> None:
+    Each comes from the address `source` and has the header `authorization`, where these are given; with `tls` it is one
+    of HTTPS.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float = _ANSWER,
+        source: str = "",
+        authorization: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         address = urlsplit(url)
+        self._tls = tls
         self._patience = patience
+        self._source = (source, 0) if source else None
+        self._headers = {} if authorization is None else {"Authorization": authorization}
         self._host, self._port = address.hostname or "", address.port or 80
 
     def ask(
@@ -61,7 +77,7 @@ class Wire:
         connection = self._connection()
         try:
             chunked = body is not None and not isinstance(body, bytes)
-            connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
+            connection.request(method, path, body, self._headers | dict(headers or {}), encode_chunked=chunked)
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
@@ -107,7 +123,11 @@ class Wire:
         return layout.digest
 
     def _connection(self) -> HTTPConnection:
-        return HTTPConnection(self._host, self._port, timeout=self._patience)
+        if not self._tls:
+            return HTTPConnection(self._host, self._port, timeout=self._patience, source_address=self._source)
+        return HTTPSConnection(
+            self._host, self._port, timeout=self._patience, source_address=self._source, context=self._tls
+        )
 
 
 class AdminWire(Wire):

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from mirror.config import Settings, SettingsError, Upstream, load
+from mirror.config import Identity, Jwt, Listener, Rule, Settings, SettingsError, Tls, Upstream, Verify, load
+from mirror.core.access import Action
 
 MINIMAL = """
 default_upstream = "registry.example.com"
@@ -38,13 +39,80 @@ token_file = "/etc/token"
 url = "http://localhost:5002"
 docker_config = "/etc/config.json"
 
-[http]
+[listeners.builders]
 listen = "[::1]:5443"
+identify = ["network", "certificate"]
+tenant = "acme"
+
+[listeners.builders.tls]
+certificate = "/etc/tls.pem"
+key = "/etc/tls.key"
+client_ca = "/etc/clients.pem"
+
+[listeners.local]
+listen = "unix:/tmp/push.sock"
+group = "builders"
+
+[identity]
+networks = { "fdaa:0:18::/48" = "acme" }
+htpasswd = "/etc/htpasswd"
+tokens = "/etc/tokens"
+tenants = { "basic:alice" = "acme" }
+certificate_tenant = "O"
+issue = 300
+
+[identity.jwt]
+keys = "/etc/jwks.json"
+audience = "registry-mirror"
+issuer = "https://auth.example.com"
+tenant_claim = "team"
+leeway = 5
+realm = "https://auth.example.com/token"
+service = "mirror"
+
+[rules.own]
+tenants = ["*"]
+principals = ["token:ci-*"]
+registries = ["registry.example.com"]
+repositories = ["{tenant}/**"]
+actions = ["pull", "delete"]
+
+[http]
 catalog = true
 idle = 5.0
+head = 3.0
+keep = 9.0
+total = 600
+line = 4096
+headers = 64
+connections = 100
+blob = 10_000_000_000
+manifest = 1_000_000
+name = 100
+
+[callers]
+connections = 10
+requests = 5
+burst = 50
+uploads = 8
+sessions = 20
+
+[tenants]
+bytes = 20_000_000_000
+
+[verify]
+media_types = ["application/vnd.oci.image.manifest.v1+json"]
+blob_media_types = ["application/vnd.oci.image.config.v1+json"]
+layers = 100
+layer_bytes = 1_000_000_000
+image_bytes = 5_000_000_000
+annotations = { "org.example.signed" = "" }
+socket = "/tmp/verify.sock"
+timeout = 3
 
 [admin]
 socket = "/tmp/admin.sock"
+group = "operators"
 
 [containerd]
 address = "/tmp/containerd.sock"
@@ -122,7 +190,8 @@ def test_defaults(file: Path) -> None:
     """An upstream is all that must be said."""
     settings = read(file, MINIMAL)
     assert settings.upstreams == {"registry.example.com": Upstream(url="https://registry.example.com")}
-    assert settings.http.address == ("127.0.0.1", 5000)
+    assert [listener.address for listener in settings.listeners.values()] == [("127.0.0.1", 5000)]
+    assert settings.is_open
     assert settings.containerd.address == Path("/run/containerd/containerd.sock")
     assert settings == Settings(default_upstream=settings.default_upstream, upstreams=settings.upstreams)
 
@@ -131,8 +200,50 @@ def test_every_section(file: Path) -> None:
     """Each key of the file arrives at its place, with its type, and differs from its default."""
     settings = read(file, EVERYTHING)
     expected: dict[str, dict[str, Any]] = {
-        "http": {"listen": "[::1]:5443", "catalog": True, "idle": 5.0},
-        "admin": {"socket": Path("/tmp/admin.sock")},  # noqa: S108 - never opened
+        "http": {
+            "catalog": True,
+            "idle": 5.0,
+            "head": 3.0,
+            "keep": 9.0,
+            "total": 600.0,
+            "line": 4096,
+            "headers": 64,
+            "connections": 100,
+            "blob": 10_000_000_000,
+            "manifest": 1_000_000,
+            "name": 100,
+        },
+        "callers": {"connections": 10, "requests": 5.0, "burst": 50, "uploads": 8, "sessions": 20},
+        "tenants": {"bytes": 20_000_000_000},
+        "verify": {
+            "media_types": frozenset({"application/vnd.oci.image.manifest.v1+json"}),
+            "blob_media_types": frozenset({"application/vnd.oci.image.config.v1+json"}),
+            "layers": 100,
+            "layer_bytes": 1_000_000_000,
+            "image_bytes": 5_000_000_000,
+            "annotations": {"org.example.signed": ""},
+            "command": (),
+            "socket": Path("/tmp/verify.sock"),  # noqa: S108 - never opened
+            "timeout": 3.0,
+        },
+        "admin": {"socket": Path("/tmp/admin.sock"), "group": "operators"},  # noqa: S108 - never opened
+        "identity": {
+            "networks": {"fdaa:0:18::/48": "acme"},
+            "htpasswd": Path("/etc/htpasswd"),
+            "tokens": Path("/etc/tokens"),
+            "tenants": {"basic:alice": "acme"},
+            "certificate_tenant": "O",
+            "issue": 300,
+            "jwt": Jwt(
+                keys=Path("/etc/jwks.json"),
+                audience="registry-mirror",
+                issuer="https://auth.example.com",
+                tenant_claim="team",
+                leeway=5.0,
+                realm="https://auth.example.com/token",
+                service="mirror",
+            ),
+        },
         "containerd": {
             "address": Path("/tmp/containerd.sock"),  # noqa: S108 - never opened
             "namespace": "k8s.io",
@@ -158,6 +269,25 @@ def test_every_section(file: Path) -> None:
         "log": {"level": "debug", "format": "json"},
     }
     assert {section: msgspec.structs.asdict(getattr(settings, section)) for section in expected} == expected
+    assert settings.listeners == {
+        "builders": Listener(
+            listen="[::1]:5443",
+            tls=Tls(certificate=Path("/etc/tls.pem"), key=Path("/etc/tls.key"), client_ca=Path("/etc/clients.pem")),
+            identify=("network", "certificate"),
+            tenant="acme",
+        ),
+        "local": Listener(listen="unix:/tmp/push.sock", group="builders"),
+    }
+    assert settings.listeners["local"].socket == Path("/tmp/push.sock")  # noqa: S108 - never opened
+    assert settings.rules == {
+        "own": Rule(
+            tenants=frozenset({"*"}),
+            principals=("token:ci-*",),
+            registries=frozenset({"registry.example.com"}),
+            repositories=("{tenant}/**",),
+            actions=frozenset({Action.PULL, Action.DELETE}),
+        )
+    }
     assert settings.upstreams == {
         "registry.example.com": Upstream(
             url="https://registry.example.com",
@@ -183,7 +313,15 @@ def test_every_section(file: Path) -> None:
 )
 def test_the_address_to_listen_on(file: Path, listen: str, address: tuple[str, int]) -> None:
     """Host and port are taken apart; an IPv6 address loses its brackets."""
-    assert read(file, f'{MINIMAL}[http]\nlisten = "{listen}"').http.address == address
+    settings = read(file, f'{MINIMAL}[listeners.builders]\nlisten = "{listen}"')
+    assert settings.listeners == {"builders": Listener(listen=listen)}
+    assert settings.listeners["builders"].address == address
+
+
+def test_a_command_that_is_asked(file: Path) -> None:
+    """It has its arguments, each of them in one piece."""
+    settings = read(file, f'{MINIMAL}[verify]\ncommand = ["/bin/verify image", "--strict"]')
+    assert settings.verify == Verify(command=("/bin/verify image", "--strict"))
 
 
 def test_the_example_loads(file: Path) -> None:
@@ -199,6 +337,27 @@ def test_the_example_has_every_setting_of_an_upstream() -> None:
     table = EXAMPLE.read_text().partition("[upstreams.")[2].partition("\n\n")[0]
     shown = re.findall(r"^(?:# )?(\w+) = ", table, flags=re.MULTILINE)
     assert sorted(shown) == sorted(field.name for field in msgspec.structs.fields(Upstream))
+
+
+@pytest.mark.parametrize(
+    ("table", "section"),
+    [("listeners.builders", Listener), ("identity", Identity), ("identity.jwt", Jwt), ("rules.own", Rule)],
+)
+def test_the_example_has_every_setting_that_has_no_default(table: str, section: type[msgspec.Struct]) -> None:
+    """Listeners, proofs and rules are shown as comments, each of their settings once, and as they could be."""
+    text = EXAMPLE.read_text().partition(f"# [{table}]")[2]
+    shown = re.findall(r"^# (\w+) = ", re.split(r"\n\n|\n# \[", text)[0], flags=re.MULTILINE)
+    assert sorted(shown) == sorted(field.name for field in msgspec.structs.fields(section) if field.name != "jwt")
+
+
+def test_what_the_example_shows_could_be(file: Path) -> None:
+    """Without the comment signs it is a file that can be used."""
+    shown = EXAMPLE.read_text().partition("# [listeners")[2].partition("[http]")[0]
+    text = "# [listeners" + shown
+    meant = re.sub(r"^# (?=\w+ = |\[)", "", text, flags=re.MULTILINE).replace('["network"]', '["basic"]')
+    settings = read(file, MINIMAL + meant.replace('group = "builders"', ""))
+    assert not settings.is_open
+    assert settings.rules.keys() == {"own"}
 
 
 REPLICATION = "[replication]\n"
@@ -218,10 +377,36 @@ BAD: dict[str, tuple[str, str]] = {
     "no way into the store": ('[containerd]\nimport = "rsync"', r"\$\.containerd\.import"),
     "no namespace": ('[containerd]\nnamespace = ""', r"\$\.containerd\.namespace"),
     "path as number": ("[journal]\npath = 1", r"\$\.journal\.path"),
-    "listen without port": ('[http]\nlisten = "localhost"', r"listen.*\$\.http"),
-    "listen without host": ('[http]\nlisten = ":5000"', r"listen.*\$\.http"),
-    "listen with a port in words": ('[http]\nlisten = "localhost:http"', r"listen.*\$\.http"),
-    "listen beyond the last port": ('[http]\nlisten = "localhost:65536"', r"listen.*\$\.http"),
+    "listen without port": ('[listeners.a]\nlisten = "localhost"', r"listen.*\$\.listeners"),
+    "listen without host": ('[listeners.a]\nlisten = ":5000"', r"listen.*\$\.listeners"),
+    "listen with a port in words": ('[listeners.a]\nlisten = "localhost:http"', r"listen.*\$\.listeners"),
+    "listen on a path that is not whole": ('[listeners.a]\nlisten = "unix:push.sock"', r"listen.*\$\.listeners"),
+    "a group of a port": ('[listeners.a]\ngroup = "builders"', r"group.*\$\.listeners"),
+    "no connections": ("[http]\nconnections = 0", r"\$\.http\.connections"),
+    "manifests that no upstream takes": ("[http]\nmanifest = 4194305", r"\$\.http\.manifest"),
+    "requests below none": ("[callers]\nrequests = -1", r"\$\.callers\.requests"),
+    "headers without end": ("[http]\nline = 1_000_000", r"\$\.http\.line"),
+    "no listeners": ("[listeners]", "listeners is empty"),
+    "a kind of proof that there is not": ('[listeners.a]\nidentify = ["magic"]', "identify"),
+    "a kind of proof that is not set up": ('[listeners.a]\nidentify = ["basic"]', r"listeners\.a\.identify"),
+    "certificates without TLS": ('[listeners.a]\nidentify = ["certificate"]', r"listeners\.a\.identify"),
+    "what is no network": ('[identity.networks]\n"10.0.0.1/8" = "acme"', r"host bits.*\$\.identity"),
+    "tokens for nobody": ("[identity]\nissue = 300", r"issue.*\$\.identity"),
+    "a realm that is no URL": (
+        '[identity.jwt]\nkeys = "/k"\naudience = "a"\nissuer = "i"\nrealm = "auth.example.com"',
+        r"realm.*\$\.identity\.jwt",
+    ),
+    "a rule with a bad pattern": ('[rules.a]\nrepositories = ["Team"]', r"'Team'.*\$\.rules"),
+    "a rule for another registry": ('[rules.a]\nregistries = ["other.example.com"]', r"rules\.a\.registries"),
+    "an action that there is not": ('[rules.a]\nactions = ["write"]', r"\$\.rules"),
+    "two that are asked": (
+        '[verify]\ncommand = ["/bin/true"]\nsocket = "/s"',
+        r"command and socket exclude each other.*\$\.verify",
+    ),
+    "a command of no certain place": ('[verify]\ncommand = ["true"]', r"absolute path.*\$\.verify"),
+    "a command in one piece": ('[verify]\ncommand = "/bin/true -v"', r"\$\.verify\.command"),
+    "no time for an answer": ("[verify]\ntimeout = 0", r"\$\.verify\.timeout"),
+    "listen beyond the last port": ('[listeners.a]\nlisten = "localhost:65536"', r"listen.*\$\.listeners"),
     "url of another scheme": ('[upstreams.x]\nurl = "ftp://x"', r"url.*\$\.upstreams"),
     "url without scheme": ('[upstreams.x]\nurl = "registry.example.com"', r"url.*\$\.upstreams"),
     "url without host": ('[upstreams.x]\nurl = "https://"', r"url.*\$\.upstreams"),

@@ -1,7 +1,20 @@
 """What the use cases need from the outside, as Protocols; the rooms around `core` implement them."""
 
 from mirror.core.ports.disk import Disk
-from mirror.core.ports.journal import OLDEST, Grant, Grants, Jobs, Push, Rule, Transfers, UploadRow, Uploads, Usage
+from mirror.core.ports.journal import (
+    NO_CLAIM,
+    OLDEST,
+    Claim,
+    Grant,
+    Grants,
+    Jobs,
+    Push,
+    Rule,
+    Transfers,
+    UploadRow,
+    Uploads,
+    Usage,
+)
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -22,11 +35,15 @@ from mirror.core.ports.store import (
 )
 from mirror.core.ports.time import Clock
 from mirror.core.ports.upstream import Transfer, Upstream
+from mirror.core.ports.verifier import Candidate, Verifier
 
 __all__ = [
+    "NO_CLAIM",
     "OLDEST",
     "Blob",
+    "Candidate",
     "Change",
+    "Claim",
     "Clock",
     "Container",
     "Containers",
@@ -54,4 +71,5 @@ __all__ = [
     "Uploads",
     "Upstream",
     "Usage",
+    "Verifier",
 ]

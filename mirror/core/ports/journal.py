@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mirror.core.errors import TenantFullError
 from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports.upstream import Transfer
 from mirror.oci.manifest import Descriptor
@@ -12,11 +13,30 @@ from mirror.oci.names import Digest, Reference, Repository
 
 @dataclass(frozen=True, slots=True)
 class UploadRow:
-    """An upload session as the journal knows it; `touched` is Unix time."""
+    """An upload session as the journal knows it; `touched` is Unix time, `owner` the name of whom it counts for."""
 
     id: str
     repository: Repository
     touched: float
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose a blob of `size` bytes is, and how many bytes this `tenant` may have here altogether; 0 is no limit."""
+
+    tenant: str
+    size: int
+    most: int = 0
+
+    def check(self, others: int) -> None:
+        """Refuse it beside so many bytes of other blobs. Raises TenantFullError."""
+        if self.most and others + self.size > self.most:
+            raise TenantFullError(self.tenant, others, self.most)
+
+
+NO_CLAIM = Claim("", 0)
+"""What belongs to no tenant."""
 
 
 class Uploads(Protocol):
@@ -34,10 +54,10 @@ class Uploads(Protocol):
     async def end(self, upload_id: str) -> None:
         """Forget a session."""
 
-    async def finish(self, upload: UploadRow, digest: Digest, lease: str) -> str | None:
+    async def finish(self, upload: UploadRow, digest: Digest, lease: str, claim: Claim = NO_CLAIM) -> str | None:
         """In one transaction: the repository is granted the blob, held by `lease`, and the session ends.
 
-        Returns the lease of an earlier upload of the same blob, which has nothing left to hold.
+        Returns the lease of an earlier upload of the same blob, which has nothing left to hold. Raises TenantFullError.
         """
 
     async def stale(self, before: float) -> list[UploadRow]:
@@ -72,11 +92,14 @@ class Grants(Protocol):
         A manifest comes with its media type, a blob with None.
         """
 
-    async def grant(self, repository: Repository, digest: Digest, lease: str) -> str | None:
+    async def grant(self, repository: Repository, digest: Digest, lease: str, claim: Claim = NO_CLAIM) -> str | None:
         """The repository holds this blob, and `lease` does until an image refers to it.
 
-        Returns the lease of an earlier grant of the same blob, which has nothing left to hold.
+        Returns the lease of an earlier grant of the same blob, which has nothing left to hold. Raises TenantFullError.
         """
+
+    async def held_by(self, tenant: str, besides: Digest | None = None) -> int:
+        """The bytes of the blobs that a tenant's pushes and mounts brought, each once; without one of them."""
 
     async def revoke(self, repository: Repository, digest: Digest) -> str | None:
         """The repository does not hold this content any longer; returns the lease that held it since its upload."""

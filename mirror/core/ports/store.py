@@ -202,13 +202,20 @@ class Snapshot:
 class Snapshots(Protocol):
     """Unpacked layers in the configured snapshotter. Raises StoreUnavailableError when containerd is away."""
 
-    async def hold(self, lease: str, chain_id: str) -> bool:
-        """Add a committed snapshot to a lease and say whether it exists."""
+    async def exists(self, chain_id: str) -> bool:
+        """Whether there is a snapshot of that name, whoever made it."""
+
+    async def hold(self, lease: str, step: Extraction) -> bool:
+        """Add the snapshot `step.chain_id` to a lease; say whether it exists, and is known to be of this layer.
+
+        A chain ID is what a config says, and that may be of somebody else's layers.
+        """
 
     async def extract(self, step: Extraction, lease: str) -> None:
         """Unpack one layer and commit it as the snapshot `step.chain_id`, held by `lease`.
 
-        Leaves no half snapshot behind. Raises BadLayerError, ContentMissingError.
+        Where that exists, only what the layer unpacks to is compared. Leaves no half snapshot behind. Raises
+        BadLayerError when the layer is not what its config says, ContentMissingError.
         """
 
     async def attach(self, config: Digest, chain_id: str) -> None:

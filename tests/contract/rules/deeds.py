@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mirror.core.access import ANONYMOUS
 from mirror.core.jobs import Kind, Outcome, State, Task
 from mirror.core.upload import Chunk
 from mirror.oci.errors import Problem, RegistryError
@@ -86,8 +87,8 @@ class Push:
         *leaves, top = image.manifests
         for manifest in (*leaves, top):
             reference = Reference(self.tag, None) if manifest is top else Reference(None, manifest.digest)
-            pushed = await publishing.put(self.repository, reference, manifest.media_type, manifest.raw)
-            scene.acknowledged.add(pushed.job.id)
+            pushed = await publishing.put(self.repository, [reference], manifest.media_type, manifest.raw, ANONYMOUS)
+            scene.acknowledged.add(pushed.jobs[0].id)
 
     async def _blob(self, life: Life, digest: Digest, data: bytes) -> None:
         if self.asks and await self._is_there(life, digest):

@@ -7,7 +7,7 @@ from mirror.core.concurrency import SharedLock
 from mirror.core.drain import Gate
 from mirror.core.ports import Events, Images, Snapshots, Uploads
 from mirror.core.publish import ManifestPush
-from mirror.core.push import BlobPush
+from mirror.core.push import BlobPush, UploadLimits
 from mirror.core.reconcile.deep import DeepCheck, Hashed, Hasher
 from mirror.core.reconcile.mend import Mender
 from mirror.core.reconcile.rounds import Reconciler, Verdict
@@ -49,6 +49,7 @@ class Ledger:
             arrived=lambda *_: None,
             gate=Gate(),
             admission=admission,
+            limits=UploadLimits(),
         )
         self.manifest_push = ManifestPush(
             content=way.content,

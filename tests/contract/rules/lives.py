@@ -14,7 +14,7 @@ from mirror.core.drain import Gate
 from mirror.core.leases import JobLeases
 from mirror.core.progress import Board
 from mirror.core.publish import ManifestPush
-from mirror.core.push import BlobPush
+from mirror.core.push import BlobPush, UploadLimits
 from mirror.core.reconcile.deep import DeepCheck, Hasher
 from mirror.core.reconcile.mend import Mender
 from mirror.core.reconcile.rounds import Reconciler
@@ -137,6 +137,7 @@ class Life:
             arrived=lambda *_: None,
             gate=self._gate,
             admission=self.admission,
+            limits=UploadLimits(),
         )
 
     def _publishing(self) -> ManifestPush:

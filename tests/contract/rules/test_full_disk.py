@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 
 from mirror.containerd.channel import Channel
 from mirror.containerd.images import ImageRecords
+from mirror.core.access import ANONYMOUS
 from mirror.core.concurrency import SharedLock
 from mirror.core.drain import Gate
 from mirror.core.ports import Content, Images, Leases, UploadRow
 from mirror.core.publish import JOB_LEASES, ManifestPush
-from mirror.core.push import BlobPush
+from mirror.core.push import BlobPush, UploadLimits
 from mirror.core.signal import Signal
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
@@ -106,7 +107,7 @@ async def test_a_push_is_acknowledged_once_it_is_in_the_journal(
     )
     with capture_logs() as lines:
         raw = manifest(config)
-        assert (await pushing.put(REPOSITORY, V1, OCI_MANIFEST, raw)).manifest.raw == raw
+        assert (await pushing.put(REPOSITORY, [V1], OCI_MANIFEST, raw, ANONYMOUS)).manifest.raw == raw
     assert [line["event"] for line in lines] == ["push.acknowledged", "leases.kept"]
     assert {lease, f"{JOB_LEASES}full-disk"} <= set(await leases.list("registry-mirror/"))
     assert {task.job.digest for task in await JobsTable(database).find(REPOSITORY, V1)} == {digest_of(raw)}
@@ -130,6 +131,7 @@ async def test_the_sweeper_comes_back(
         arrived=lambda *_: None,
         gate=Gate(),
         admission=unlimited(path),
+        limits=UploadLimits(),
     )
     await pushing.begin(REPOSITORY)
     disk.fill_for(path)

@@ -9,7 +9,7 @@ import pytest
 
 from mirror.core.drain import Gate
 from mirror.core.ports import Content, Grants, Leases
-from mirror.core.push import BlobPush
+from mirror.core.push import BlobPush, UploadLimits
 from mirror.core.upload import Chunk
 from mirror.journal.db import Database
 from mirror.journal.uploads import UploadsTable
@@ -43,6 +43,7 @@ def blob_push(
         arrived=lambda *_: None,
         gate=Gate(),
         admission=unlimited(path),
+        limits=UploadLimits(),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from mirror.containerd.channel import Channel
 from mirror.containerd.leases import LeaseManager
 from mirror.containerd.probe import Probe
+from mirror.core.access import ANONYMOUS
 from mirror.core.errors import StoreUnavailableError
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, Outcome, State
 from mirror.core.ports import Images, Jobs, Leases, Snapshots
@@ -43,7 +44,7 @@ async def clean(ledger: Ledger) -> None:
 async def acknowledged(way: Way, ledger: Ledger, *blobs: Descriptor) -> Job:
     """Push an image as a builder does, which ends the lease of its blobs."""
     raw = image(*blobs)
-    job = (await ledger.manifest_push.put(way.repository, V1, OCI_MANIFEST, raw)).job
+    job = (await ledger.manifest_push.put(way.repository, [V1], OCI_MANIFEST, raw, ANONYMOUS)).jobs[0]
     await way.leases.create(way.lease)
     return job
 
@@ -115,9 +116,11 @@ class TestLeases:
     async def test_of_an_index(self, way: Way, ledger: Ledger, leases: Leases, channel: Channel) -> None:
         """Its images are held, and what they name by them; an entry that was never given to the repository is not."""
         child, stranger = image(await way.blob()), Descriptor(fresh()[1], 7, OCI_MANIFEST)
-        await ledger.manifest_push.put(way.repository, Reference(None, digest_of(child)), OCI_MANIFEST, child)
+        await ledger.manifest_push.put(
+            way.repository, [Reference(None, digest_of(child))], OCI_MANIFEST, child, ANONYMOUS
+        )
         raw = index(child, stranger)
-        job = (await ledger.manifest_push.put(way.repository, V1, OCI_INDEX, raw)).job
+        job = (await ledger.manifest_push.put(way.repository, [V1], OCI_INDEX, raw, ANONYMOUS)).jobs[0]
         await leases.delete(job.lease)
         assert await ledger.repair() == [("missing lease", job.lease, True)]
         assert await kept(channel, job.lease) == {digest_of(raw), digest_of(child)}
@@ -319,7 +322,7 @@ class TestDeep:
         layer = await way.blob()
         task = await way.push(image(layer))
         await way.replicator().attempt(task)
-        await ledger.manifest_push.put(way.repository, V2, OCI_MANIFEST, image(layer))
+        await ledger.manifest_push.put(way.repository, [V2], OCI_MANIFEST, image(layer), ANONYMOUS)
         labels = await content_labels(channel, task.job.digest)
         await finish_all(way)
         containerd.damage(task.job.digest)
@@ -420,7 +423,7 @@ async def test_rounds_during_pushes(way: Way, ledger: Ledger, jobs: Jobs, contai
                 await ledger.blob_push.push(way.repository, digest, Chunk(once(data), None, None))
             raw = image(*(Descriptor(digest, len(data), "application/x") for data, digest in blobs))
             tag = Reference(tag=f"v{number}-{round_ % 2}", digest=None)
-            await ledger.manifest_push.put(way.repository, tag, OCI_MANIFEST, raw)
+            await ledger.manifest_push.put(way.repository, [tag], OCI_MANIFEST, raw, ANONYMOUS)
 
     async def rounds() -> None:
         while True:

@@ -1,0 +1,154 @@
+"""From the settings to the listeners: where they are, what they are secured with, and how they tell who is calling."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from mirror import config
+from mirror.core.access import ANONYMOUS, Policy, Principal, Rule
+from mirror.core.fairness import Meter
+from mirror.core.ports import Clock
+from mirror.http.challenge import Challenge
+from mirror.http.connections import Connections, Patience
+from mirror.http.identify import Door
+from mirror.http.tls import ServerTls
+from mirror.identity.caller import Bearers
+from mirror.identity.certificates import Certificates
+from mirror.identity.htpasswd import Htpasswd
+from mirror.identity.identification import Identification
+from mirror.identity.issuer import SERVICE, Issuer
+from mirror.identity.jwt import Expected, JwtVerifier
+from mirror.identity.networks import Networks
+from mirror.identity.tokens import TokenList
+from mirror.runtime.watched import UnusableFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One place that builders push to."""
+
+    name: str
+    settings: config.Listener
+    door: Door
+    tls: ServerTls | None
+
+
+class Listeners:
+    """All listeners. Those that tell callers apart by the same kind of proof share what it takes.
+
+    Raises SettingsError when a file that the settings name cannot be used.
+    """
+
+    def __init__(self, settings: config.Settings, clock: Clock) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._proofs = _Proofs(settings.identity, clock)
+        self._policy = _policy(settings)
+        self.connections = _connections(settings, clock)
+        self.meter = Meter(clock, settings.callers.requests, settings.callers.burst)
+        self.all = [self._listener(name, listener) for name, listener in settings.listeners.items()]
+
+    def tasks(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
+        """What has to run beside them, by names."""
+        certificates = {f"tls {each.name}": partial(each.tls.watch, self._clock) for each in self.all if each.tls}
+        return {"connections": self.connections.watch, **certificates}
+
+    def _listener(self, name: str, settings: config.Listener) -> Listener:
+        return Listener(name, settings, self._door(name, settings), _tls(name, settings.tls))
+
+    def _door(self, name: str, settings: config.Listener) -> Door:
+        kinds = self._settings.kinds(settings)
+        issuer = self._proofs.issuer(kinds)
+        identification = self._proofs.identification(kinds, issuer, _otherwise(name, settings))
+        jwt = self._settings.identity.jwt if "jwt" in kinds else None
+        challenge = Challenge(
+            takes_credentials=identification.takes_credentials,
+            issues=issuer is not None,
+            realm=jwt.realm if jwt else None,
+            service=(jwt.service or jwt.audience) if jwt and not issuer else SERVICE,
+        )
+        return Door(identification, challenge, self._policy, issuer)
+
+
+def _connections(settings: config.Settings, clock: Clock) -> Connections:
+    http = settings.http
+    patience = Patience(head=http.head, keep=http.keep, idle=http.idle, total=http.total)
+    return Connections(clock, patience, most=http.connections, each=settings.callers.connections)
+
+
+class _Proofs:
+    """The kinds of proof that are set up."""
+
+    def __init__(self, identity: config.Identity, clock: Clock) -> None:
+        self._identity = identity
+        self._networks = Networks(identity.networks)
+        self._logins = Htpasswd(identity.htpasswd, clock) if identity.htpasswd else None
+        self._tokens = TokenList(identity.tokens) if identity.tokens else None
+        self._jwt = _verifier(identity.jwt, clock) if identity.jwt else None
+        self._clock = clock
+        try:
+            for proof in (self._logins, self._tokens, self._jwt):
+                if proof:
+                    proof.check()
+        except UnusableFileError as error:
+            raise config.SettingsError(f"identity: {error}") from error
+
+    def issuer(self, kinds: frozenset[config.Kind]) -> Issuer | None:
+        """What gives tokens to those who show one of these kinds; its tokens are good where it is asked, nowhere else.
+
+        So what counts at one listener does not count at another by way of a token.
+        """
+        takes_logins = kinds & {"basic", "token"}
+        return Issuer(self._clock, self._identity.issue) if self._identity.issue and takes_logins else None
+
+    def identification(
+        self, kinds: frozenset[config.Kind], issuer: Issuer | None, otherwise: Principal
+    ) -> Identification:
+        """How to tell who is calling by some kinds of proof."""
+        bearers = list[Bearers]([issuer] if issuer else [])
+        if self._tokens and "token" in kinds:
+            bearers.append(self._tokens)
+        if self._jwt and "jwt" in kinds:
+            bearers.append(self._jwt)
+        return Identification(
+            logins=self._logins if "basic" in kinds else None,
+            bearers=bearers,
+            certificates=Certificates(self._identity.certificate_tenant) if "certificate" in kinds else None,
+            networks=self._networks if "network" in kinds else None,
+            tenants=self._identity.tenants,
+            otherwise=otherwise,
+        )
+
+
+def _verifier(settings: config.Jwt, clock: Clock) -> JwtVerifier:
+    expected = Expected(settings.audience, settings.issuer, settings.tenant_claim, settings.leeway)
+    return JwtVerifier(settings.keys, expected, clock)
+
+
+def _otherwise(name: str, settings: config.Listener) -> Principal:
+    return Principal("listener", name, settings.tenant) if settings.tenant else ANONYMOUS
+
+
+def _tls(name: str, settings: config.Tls | None) -> ServerTls | None:
+    if settings is None:
+        return None
+    try:
+        return ServerTls(settings.certificate, settings.key, settings.client_ca)
+    except (OSError, ValueError) as error:
+        raise config.SettingsError(f"listeners.{name}.tls: {error}") from error
+
+
+def _policy(settings: config.Settings) -> Policy:
+    if settings.is_open:
+        return Policy(None)
+    return Policy({name: _rule(rule) for name, rule in settings.rules.items()})
+
+
+def _rule(settings: config.Rule) -> Rule:
+    return Rule(
+        actions=settings.actions,
+        tenants=settings.tenants,
+        principals=settings.principals,
+        registries=settings.registries,
+        repositories=settings.repositories,
+    )

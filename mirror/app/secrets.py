@@ -1,0 +1,73 @@
+"""Where secrets are that settings name, when they are no files of their own: systemd's credentials, the environment.
+
+Source: systemd.exec(5), "CREDENTIALS"; memfd_create(2).
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mirror import config
+
+_CREDENTIAL, _ENVIRONMENT = "credential:", "env:"
+_DIRECTORY = "CREDENTIALS_DIRECTORY"
+
+
+def located(settings: config.Settings) -> config.Settings:
+    """The settings, with nothing but files in the place of paths.
+
+    `credential:NAME` is what systemd has loaded for the daemon. `env:NAME` is a variable of the environment: it is
+    taken out of that, so that nothing that is started from here inherits it, and put into a file in memory.
+
+    Raises:
+        SettingsError: there is no such credential or variable.
+    """
+    found: config.Settings = _located(settings, {})
+    return found
+
+
+def _located(value: Any, taken: dict[str, Path]) -> Any:  # noqa: ANN401 - whatever a setting can be
+    match value:
+        case Path():
+            return _file(value, taken)
+        case dict():
+            return {name: _located(inner, taken) for name, inner in value.items()}
+        case msgspec.Struct():
+            fields = msgspec.structs.asdict(value)
+            return msgspec.structs.replace(value, **{name: _located(inner, taken) for name, inner in fields.items()})
+        case _:
+            return value
+
+
+def _file(path: Path, taken: dict[str, Path]) -> Path:
+    text = str(path)
+    if text.startswith(_CREDENTIAL):
+        return _credential(text.removeprefix(_CREDENTIAL))
+    if text.startswith(_ENVIRONMENT):
+        name = text.removeprefix(_ENVIRONMENT)
+        if name not in taken:
+            taken[name] = _from_environment(name)
+        return taken[name]
+    return path
+
+
+def _credential(name: str) -> Path:
+    directory = os.environ.get(_DIRECTORY)
+    if directory is None:
+        raise config.SettingsError(f"{_CREDENTIAL}{name}: systemd has loaded none ({_DIRECTORY} is not set)")
+    file = Path(directory) / name
+    if not name or "/" in name or not file.is_file():
+        raise config.SettingsError(f"{_CREDENTIAL}{name}: systemd has loaded no such credential")
+    return file
+
+
+def _from_environment(name: str) -> Path:
+    """A file in memory with what a variable says, open for as long as the process runs."""
+    value = os.environ.pop(name, None)
+    if value is None:
+        raise config.SettingsError(f"{_ENVIRONMENT}{name}: there is no such variable")
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, value.encode(errors="surrogateescape"))
+    return Path(f"/proc/self/fd/{descriptor}")
