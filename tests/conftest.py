@@ -1,6 +1,7 @@
 """Fixtures: real parts in short directories of their own; a failing test shows the ends of their logs."""
 
 import os
+import secrets
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -29,8 +30,10 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture
 def directory(scratch: Path) -> Path:
-    """A fresh directory of one test."""
-    return Path(tempfile.mkdtemp(dir=scratch))
+    """A fresh directory of one test, whose name is one that a repository can have, too."""
+    directory = scratch / secrets.token_hex(6)
+    directory.mkdir()
+    return directory
 
 
 def _private_containerd(scratch: Path) -> Iterator[Containerd]:
