@@ -331,12 +331,24 @@ class Log(_Section, frozen=True):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class PullThrough(_Section, frozen=True):
+    """How what is not here is fetched from an upstream.
+
+    What a tag means there counts for `tags` seconds. The upstream has `patience` seconds to begin with its answer, and
+    each time to go on. With `borrow` a blob that only it has need not be pushed: it is fetched beside the push.
+    """
+
+    tags: Duration = 60.0
+    patience: Seconds = 15.0
+    borrow: bool = False
+
+
 class Upstream(_Section, frozen=True):
     """One central registry. What is secret is in files of their own, so that this one can be read by anybody.
 
     Credentials are none, or one of: `username` with `password_file`, `token_file`, `docker_config`. `proxy` is the only
     one that is used: the environment's are not looked at. With `delete`, what is deleted here is deleted there too;
-    `rate` limits the bytes per second that go there, 0 does not.
+    `rate` limits the bytes per second that go there, 0 does not. With `pull`, what is not here is fetched from there.
     """
 
     url: str
@@ -352,6 +364,7 @@ class Upstream(_Section, frozen=True):
     proxy_password_file: Path | None = None
     delete: bool = False
     rate: Rate = 0
+    pull: PullThrough | None = None
 
     def __post_init__(self) -> None:
         if not _is_origin(self.url, {"http", "https"}):  # it is not shown: it may hold a password

@@ -2,9 +2,11 @@
 
 import platform
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from mirror import config
 from mirror.app.disk import Space
+from mirror.app.pulling import Pulling
 from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
@@ -21,9 +23,9 @@ from mirror.core.outlast import outlast
 from mirror.core.ports import StoreFacts
 from mirror.core.presence import Presence
 from mirror.core.progress import Board
-from mirror.core.publish import ManifestPush
+from mirror.core.publish import Coming, ManifestPush
 from mirror.core.pull import Pull
-from mirror.core.push import BlobPush, UploadLimits
+from mirror.core.push import BlobPush, Lend, UploadLimits
 from mirror.core.readiness import Readiness
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
@@ -51,9 +53,10 @@ class Daemon:
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
         self.space = Space(settings, rooms, seen)
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space)
-        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space)
-        self.pull = _pull(rooms, seen)
+        self.pulling = Pulling(settings, rooms, _pull(rooms, seen), self.space.admission)
+        lend = self.pulling.borrower.borrow
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend)
+        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, self.pulling.borrower.settle)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
@@ -69,6 +72,7 @@ class Daemon:
             blob_push=self.blob_push,
             manifest_push=self.manifest_push,
             restorer=self.replication.restorer,
+            fetcher=self.pulling.fetcher,
             changed=changed,
         )
         self.tasks = self._tasks(settings, rooms, wiring, board)
@@ -95,6 +99,9 @@ class Daemon:
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
+            "fetch": self.pulling.fetcher.run,
+            "borrow": self.pulling.borrower.run,
+            "keep": partial(self.pulling.keeper.run, self.manifest_push.keep),
             "unpack": self._unpacking(settings, rooms, wiring, board).run,
             **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }
@@ -113,7 +120,9 @@ class Daemon:
         return make_worker(Kind.UNPACK, attempt, rooms, wiring, backoff=_UNPACK_BACKOFF, at_once=at_once)
 
 
-def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space) -> BlobPush:
+def _blob_push(
+    settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space, lend: Lend
+) -> BlobPush:
     return BlobPush(
         content=rooms.content,
         leases=rooms.leases,
@@ -126,6 +135,7 @@ def _blob_push(settings: config.Settings, rooms: Rooms, gate: Gate, head_start: 
         gate=gate,
         admission=space.admission,
         limits=_upload_limits(settings),
+        lend=lend,
     )
 
 
@@ -139,7 +149,9 @@ def _pull(rooms: Rooms, seen: Seen) -> Pull:
     return Pull(content=rooms.content, images=rooms.images, grants=rooms.grants, uses=uses, seen=seen)
 
 
-def _manifest_push(settings: config.Settings, rooms: Rooms, changed: Signal, gate: Gate, space: Space) -> ManifestPush:
+def _manifest_push(
+    settings: config.Settings, rooms: Rooms, changed: Signal, gate: Gate, space: Space, coming: Coming
+) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
         images=rooms.images,
@@ -154,6 +166,7 @@ def _manifest_push(settings: config.Settings, rooms: Rooms, changed: Signal, gat
         evictions=space.pushes,
         isolation=None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots),
         verification=make_verification(settings.verify, rooms.grants),
+        coming=coming,
     )
 
 

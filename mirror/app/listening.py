@@ -88,7 +88,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     return UseCases(
         blob_push=daemon.blob_push,
         manifest_push=daemon.manifest_push,
-        pull=daemon.pull,
+        through=daemon.pulling.through,
         discovery=daemon.discovery,
         removal=daemon.removal,
         watch=daemon.watch,

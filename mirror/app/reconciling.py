@@ -9,6 +9,7 @@ from mirror.core.reconcile.rounds import Reconciler
 from mirror.core.reconcile.survey import Stores, Surveyor
 from mirror.core.replication.restore import Restorer
 from mirror.core.signal import Signal
+from mirror.core.through.fetch import Fetcher
 
 
 def make_reconciler(
@@ -18,12 +19,13 @@ def make_reconciler(
     blob_push: BlobPush,
     manifest_push: ManifestPush,
     restorer: Restorer,
+    fetcher: Fetcher,
     changed: Signal,
 ) -> Reconciler:
-    """The rounds, and all that they consist of; pushes and restores say what is on its way."""
+    """The rounds, and all that they consist of; pushes, pulls and restores say what is on its way."""
 
     def in_flight() -> frozenset[str]:
-        return blob_push.in_flight() | manifest_push.in_flight() | restorer.in_flight()
+        return blob_push.in_flight() | manifest_push.in_flight() | restorer.in_flight() | fetcher.in_flight()
 
     stores = Stores(
         content=rooms.content,

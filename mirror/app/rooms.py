@@ -29,6 +29,7 @@ from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
 from mirror.runtime.clock import SystemClock
+from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.transport import Transport
 
@@ -58,6 +59,7 @@ class Rooms:
         self.jobs = JobsTable(database)
         self.transfers = TransfersTable(database)
         self.usage = UsageTable(database)
+        self.scratch = ScratchDirectory(settings.journal.path.parent)
         self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
         self.upstreams: dict[str, RegistryClient] = {}
 
@@ -69,7 +71,9 @@ class Rooms:
         stack.push_async_callback(rooms.channel.close)
         for name, upstream in settings.upstreams.items():
             transport = rooms.transport(name, upstream, settings.replication.stall)
-            rooms.upstreams[name] = RegistryClient(await stack.enter_async_context(transport))
+            rooms.upstreams[name] = RegistryClient(
+                await stack.enter_async_context(transport), upstream.pull.patience if upstream.pull else None
+            )
         return rooms
 
     def transport(self, name: str, upstream: config.Upstream, stall: float) -> Transport:

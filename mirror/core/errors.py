@@ -59,6 +59,11 @@ class UpstreamError(Exception):
         self.away = away
 
     @property
+    def is_refusal(self) -> bool:
+        """Whether we may not have what was asked for (401, 403); registries say so of what does not exist, too."""
+        return self.status in {401, 403}
+
+    @property
     def is_failing(self) -> bool:
         """Whether the upstream is there, and fails at this request (5xx)."""
         return self.away and self.status > 0

@@ -6,7 +6,7 @@ from functools import partial
 
 from mirror.core.concurrency import in_order
 from mirror.core.errors import ContentMissingError
-from mirror.core.ports import Container, Containers, Content, Grants, Image, Images, Push, Snapshots, Usage
+from mirror.core.ports import Container, Containers, Content, Grants, Image, Images, Pulled, Push, Snapshots, Usage
 from mirror.core.pull import read_whole
 from mirror.core.retention import Held, Pin
 from mirror.oci.errors import RegistryError
@@ -87,8 +87,9 @@ class Inventory:
         """Look at all of it. Raises StoreUnavailableError, JournalUnavailableError."""
         # Oldest first, and before all else: a push that comes meanwhile is a newer job of its repository.
         pushes = {push.job.image: push for push in await self._usage.pushes()}
+        pulls = {(pulled.repository, pulled.digest): pulled for pulled in await self._usage.pulls()}
         in_use = await self._in_use()
-        held = partial(self._held, pushes=pushes, in_use=in_use)
+        held = partial(self._held, pushes=pushes, pulls=pulls, in_use=in_use)
         images = [image async for image in in_order(held, await self._records(), _AT_ONCE) if image]
         here = {digest for image in images for digest in image.manifests}
         self._known = {digest: node for digest, node in self._known.items() if digest in here}
@@ -102,7 +103,13 @@ class Inventory:
         parents = {snapshot.key: snapshot.parent for snapshot in await self._snapshots.list()} if containers else {}
         return _InUse(frozenset(one.image for one in containers), frozenset(_base(one, parents) for one in containers))
 
-    async def _held(self, image: Image, pushes: Mapping[str, Push], in_use: _InUse) -> Held | None:
+    async def _held(
+        self,
+        image: Image,
+        pushes: Mapping[str, Push],
+        pulls: Mapping[tuple[Repository, Digest], Pulled],
+        in_use: _InUse,
+    ) -> Held | None:
         """An image as retention sees it; None when it is not one of ours."""
         named = self._named(image.name)
         media_type = named and await self._grants.media_type(named[0], image.target.digest)
@@ -111,18 +118,18 @@ class Inventory:
         (repository, reference), digest = named, image.target.digest
         tree = _Tree({digest: image.target.size}, {digest}, set())
         node = await self._climb(repository, image.target, media_type, tree)
-        push = pushes.get(image.name)
+        push, pulled = pushes.get(image.name), pulls.get((repository, digest))
         return Held(
             name=image.name,
             repository=repository,
             tag=reference.tag,
             digest=digest,
             pushed=push.job.id if push else 0,
-            used=push.used if push else image.updated,
+            used=push.used if push else max(image.updated, (pulled and pulled.used) or 0.0),
             content=tree.content,
             manifests=frozenset(tree.manifests),
             subject=node.subject if node else None,
-            pins=frozenset(_pins(image, push) | in_use.pins(image.name, tree.chain_ids)),
+            pins=frozenset(_pins(image, push, is_pulled=pulled is not None) | in_use.pins(image.name, tree.chain_ids)),
         )
 
     def _named(self, name: str) -> tuple[Repository, Reference] | None:
@@ -184,9 +191,11 @@ def _base(container: Container, parents: Mapping[str, str]) -> str:
     return parents.get(container.snapshot, "")
 
 
-def _pins(image: Image, push: Push | None) -> set[Pin]:
-    """What pushes pin of an image; a tag that others made is not known to be upstream."""
+def _pins(image: Image, push: Push | None, *, is_pulled: bool) -> set[Pin]:
+    """What pushes pin of an image; a tag that others made is not known to be upstream, unless it came from there."""
     pins: set[Pin] = set()
+    if is_pulled:
+        return pins
     if push is None or not push.is_upstream or push.job.digest != image.target.digest:
         pins.add(Pin.NOT_UPSTREAM)
     if push and push.is_busy:

@@ -26,8 +26,19 @@ _log = structlog.get_logger(__name__)
 JOB_LEASES = "registry-mirror/job/"
 """What the leases begin with that hold an image until it is verified upstream."""
 
+KEEP_LEASES = "registry-mirror/keep/"
+"""What the leases begin with that hold what was pulled while it becomes an image."""
+
+THE_UPSTREAM = Principal("upstream")
+"""Who brought what was pulled, as those are told who verify it."""
+
+_KEPT_WITHIN = 3600.0
+
 # Containerd makes one change after the other, but calls that wait for their turn there hide each other's way.
 _AT_ONCE = 16
+
+Coming = Callable[[Repository, Iterable[Digest]], Awaitable[None]]
+"""Waits for those of a repository's content that it was promised. Raises RegistryError: CONTENT_COMING."""
 
 _Check = Callable[[], Awaitable[None]]
 
@@ -69,6 +80,7 @@ class ManifestPush:
         evictions: SharedLock,
         isolation: Isolation | None = None,
         verification: Verification | None = None,
+        coming: Coming | None = None,
     ) -> None:
         self._content = content
         self._images = images
@@ -83,6 +95,7 @@ class ManifestPush:
         self._evictions = evictions
         self._isolation = isolation
         self._verification = verification
+        self._coming = coming
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -103,13 +116,16 @@ class ManifestPush:
 
         Raises:
             RegistryError: MANIFEST_INVALID, MANIFEST_TOO_LARGE, MANIFEST_BLOB_UNKNOWN, DRAINING, NO_ROOM;
-                DIGEST_INVALID when it is put under a digest that it does not have; DENIED, VERIFIER_UNAVAILABLE.
+                DIGEST_INVALID when it is put under a digest that it does not have; DENIED, VERIFIER_UNAVAILABLE;
+                CONTENT_COMING.
                 Nothing is left behind.
         """
         manifest = parse_manifest(raw, content_type)
         if {reference.digest for reference in references} - {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
         self._admission.check(len(raw))
+        if self._coming:
+            await self._coming(repository, [child.digest for child in manifest.edges().values()])
         if self._verification:
             await self._verify(self._verification, Candidate(repository, tuple(references), manifest, principal))
         return Pushed(manifest, tuple([await self._put(repository, reference, manifest) for reference in references]))
@@ -131,6 +147,29 @@ class ManifestPush:
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
         return job
+
+    async def keep(self, repository: Repository, manifest: Manifest) -> None:
+        """Make a manifest that came from its upstream an image of the host, under its digest; nothing brings it there.
+
+        It has to be what a pushed one has to be: whoever starts it does not ask how it came.
+
+        Raises:
+            RegistryError: MANIFEST_BLOB_UNKNOWN, DENIED, VERIFIER_UNAVAILABLE.
+        """
+        reference = Reference(None, manifest.digest)
+        if self._verification:
+            await self._verify(self._verification, Candidate(repository, (reference,), manifest, THE_UPSTREAM))
+        lease = KEEP_LEASES + self._new_id()
+        async with self._evictions.shared():
+            try:
+                await self._store(repository, manifest, lease, _KEPT_WITHIN)
+                if self._isolation:
+                    await self._isolation.check_claims(manifest, lease)
+                await self._images.point(repository.image(reference), manifest.descriptor)
+            finally:
+                await let_go(self._leases, lease)
+        _log.info("pull.kept", repository=str(repository), digest=manifest.digest)
+        await self._settle(repository, manifest)
 
     async def adopt(self, repository: Repository, tag: Reference, manifest: Manifest) -> Job | None:
         """Bring a tag upstream that others made or moved here, to a manifest that was pushed; None if it moved on.
@@ -199,7 +238,9 @@ class ManifestPush:
             referrer=manifest.referrer if manifest.subject else None,
         )
 
-    async def _store(self, repository: Repository, manifest: Manifest, lease: str) -> None:
+    async def _store(
+        self, repository: Repository, manifest: Manifest, lease: str, seconds: float | None = None
+    ) -> None:
         """Store the manifest under a lease; what it names is held by the manifest itself.
 
         That is looked for before, so that an incomplete image leaves nothing behind, and again when nothing of it can
@@ -210,7 +251,7 @@ class ManifestPush:
         async def look() -> None:
             present.update(await self._find(repository, manifest))
 
-        await run_all((self._leases.create(lease), look()), _AT_ONCE)
+        await run_all((self._leases.create(lease, seconds=seconds), look()), _AT_ONCE)
         edges = {place: child.digest for place, child in manifest.edges().items() if child.digest in present}
         await self._content.put(manifest.raw, manifest.digest, lease, edges)
         await self._present(manifest, present)
@@ -248,8 +289,9 @@ class ManifestPush:
 
     async def _settle(self, repository: Repository, manifest: Manifest) -> None:
         """The image holds its blobs now: end the leases of their uploads, or leave them to run out."""
+        held = [manifest.digest, *(child.digest for child in manifest.edges().values())]
         try:
-            leases = await self._grants.settle(repository, [child.digest for child in manifest.edges().values()])
+            leases = await self._grants.settle(repository, held)
         except JournalUnavailableError as error:
             _log.warning("leases.kept", reason=str(error))  # no reason to refuse a push that is in the journal
             return

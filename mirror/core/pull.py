@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from enum import StrEnum
+from typing import BinaryIO, Protocol
 
 from mirror.core.errors import ContentMissingError
 from mirror.core.ports import Content, Grants, Images
@@ -12,13 +13,36 @@ from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 
 
+class Origin(StrEnum):
+    """Where an answer comes from: it was here, or comes from the upstream; or it was here and may be out of date."""
+
+    HIT = "hit"
+    MISS = "miss"
+    STALE = "stale"
+
+
+class Coming(Protocol):
+    """Content that is on its way here, and that can be read along."""
+
+    def file(self) -> BinaryIO:
+        """The file that it is written to, for the caller to close."""
+
+    async def ready(self, part: range) -> range:
+        """How much of a part can be read, from its beginning; waits until there is any. Raises what it ended with.
+
+        The last byte of a part comes only when all of it has been verified.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a HEAD tells: digest, media type and size in bytes."""
+    """What a HEAD tells: digest, media type and size in bytes. What is not all here yet is `coming`."""
 
     digest: Digest
     media_type: str
     size: int
+    origin: Origin = Origin.HIT
+    coming: Coming | None = None
 
 
 class Pull:
@@ -58,7 +82,13 @@ class Pull:
 
     async def file(self, stored: Stored) -> BinaryIO | None:
         """The open file of what was found, for the caller to close; None where it can only be streamed."""
+        if stored.coming:
+            return stored.coming.file()
         return await self._content.file(stored.digest, stored.size)
+
+    async def ready(self, stored: Stored, part: range) -> range:
+        """How much of a part its file has, from the beginning of that; waits until there is any."""
+        return await stored.coming.ready(part) if stored.coming else part
 
     async def _size(self, repository: Repository, digest: Digest, *, hold: bool) -> int | None:
         """Look for content; leased first where it is to stay, as it may be collected in between."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -29,6 +30,12 @@ _CLOSE_IDLE_AFTER = 300.0
 
 UPLOADS = "registry-mirror/upload/"
 """What the leases and the ingests of upload sessions begin with."""
+
+Lend = Callable[[Repository, Digest, Repository, Callable[[int], Claim]], Awaitable[int | None]]
+"""Promises a repository a blob that its upstream has in another one, and that belongs to whom the last one says.
+
+Returns its size in bytes, None where there is none to be had.
+"""
 
 Arrived = Callable[[Repository, Digest, int], None]
 """Told of every blob that was pushed, with its size in bytes."""
@@ -77,6 +84,7 @@ class BlobPush:
         gate: Gate,
         admission: Admission,
         limits: UploadLimits,
+        lend: Lend | None = None,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -89,6 +97,7 @@ class BlobPush:
         self._gate = gate
         self._admission = admission
         self._limits = limits
+        self._lend = lend
         self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
         self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
@@ -130,7 +139,7 @@ class BlobPush:
     ) -> bool:
         """Give a repository a blob that another one of its registry holds: `source`, or any if that is None.
 
-        Returns False when there is none to give.
+        Or promise it, where the upstream lends it. Returns False when there is none to give.
 
         Raises:
             StoreUnavailableError, TenantFullError; RegistryError: DRAINING.
@@ -140,7 +149,11 @@ class BlobPush:
             held = await self._grants.anywhere(repository.registry, digest)
         else:
             held = digest in await self._grants.granted(source, [digest])
-        return held and await self._adopt(repository, digest, by)
+        if held and await self._adopt(repository, digest, by):
+            return True
+        if self._lend is None or source is None:
+            return False
+        return await self._lend(repository, digest, source, partial(self._claim, by)) is not None
 
     async def _adopt(self, repository: Repository, digest: Digest, by: Party) -> bool:
         """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""

@@ -32,8 +32,8 @@ class Pin(StrEnum):
 class Held:
     """An image record and what it holds here.
 
-    `tag` is None for a record by digest; a greater `pushed` was pushed later; `used` is Unix time. `content` is all
-    that it leads to (digest → bytes), `manifests` those of it that are manifests, its own included.
+    `tag` is None for a record by digest; a greater `pushed` was pushed later, 0 was pulled; `used` is Unix time.
+    `content` is all that it leads to (digest → bytes), `manifests` those of it that are manifests, its own included.
     """
 
     name: str
@@ -193,7 +193,7 @@ def _ends(name: str, owners: Mapping[str, Iterable[str]]) -> frozenset[str]:
 def _family(members: Sequence[Held], rules: Rules, now: float) -> Family:
     root = members[0]
     pins = frozenset().union(*(member.pins for member in members))
-    if root.tag is None and abs(now - root.used) < rules.arrival:
+    if root.tag is None and root.pushed and abs(now - root.used) < rules.arrival:
         pins |= {Pin.ARRIVING}
     return Family(tuple(members), pins)
 

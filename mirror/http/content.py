@@ -8,10 +8,12 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
-from mirror.core.pull import Pull, Stored
+from mirror.core.pull import Origin, Pull, Stored
 from mirror.http.sending import send
 from mirror.oci.errors import Problem, RegistryError
 
+# RFC 7234, "Warning": the one header that tells people who still have an answer that it may be out of date.
+_STALE = '110 registry-mirror "Response is Stale"'
 _RANGE = re.compile(r"bytes=(?!-$)(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
@@ -28,6 +30,9 @@ async def respond(request: web.Request, pull: Pull, stored: Stored) -> web.Strea
     """
     response = web.StreamResponse(headers={"Docker-Content-Digest": stored.digest, "Accept-Ranges": "bytes"})
     response.etag = stored.digest
+    response.headers["X-Cache"] = stored.origin
+    if stored.origin is Origin.STALE:
+        response.headers["Warning"] = _STALE
     if _is_known(request, stored):
         response.set_status(HTTPStatus.NOT_MODIFIED)
         await response.prepare(request)

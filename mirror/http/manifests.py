@@ -6,8 +6,8 @@ from aiohttp import web
 
 from mirror.core.access import Action
 from mirror.core.publish import ManifestPush
-from mirror.core.pull import Pull
 from mirror.core.remove import Removal
+from mirror.core.through.through import Through
 from mirror.core.watch import Watch
 from mirror.http import prefer, target
 from mirror.http.body import BodyReader
@@ -22,7 +22,7 @@ class ManifestHandlers:
     def __init__(
         self,
         push: ManifestPush,
-        pull: Pull,
+        through: Through,
         removal: Removal,
         watch: Watch,
         guard: Guard,
@@ -31,7 +31,7 @@ class ManifestHandlers:
         largest: int,
     ) -> None:
         self._push = push
-        self._pull = pull
+        self._through = through
         self._removal = removal
         self._watch = watch
         self._guard = guard
@@ -46,8 +46,8 @@ class ManifestHandlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest as it was pushed, whatever `Accept` says (spec: end-3)."""
         repository = self._guard.repository(request, Action.PULL)
-        stored = await self._pull.manifest(repository, target.reference(request), hold=only_asks(request))
-        return await respond(request, self._pull, stored)
+        stored = await self._through.manifest(repository, target.reference(request), hold=only_asks(request))
+        return await respond(request, self._through.here, stored)
 
     async def put(self, request: web.Request) -> web.Response:
         """Acknowledge an image: after this 201 it reaches the upstream (spec: end-7a, end-7b)."""

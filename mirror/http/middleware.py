@@ -6,7 +6,13 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError, TenantFullError
+from mirror.core.errors import (
+    ContentMissingError,
+    JournalUnavailableError,
+    StoreUnavailableError,
+    TenantFullError,
+    UpstreamError,
+)
 from mirror.core.ports import Clock
 from mirror.http.identify import PRINCIPAL
 from mirror.http.peer import peer
@@ -77,6 +83,9 @@ def _refusal(error: Exception) -> RegistryError:  # noqa: PLR0911 - a table, one
         case JournalUnavailableError():
             _log.warning("journal.unavailable", reason=str(error))
             return _later(Problem.JOURNAL_FULL if error.full else Problem.JOURNAL_UNAVAILABLE)
+        case UpstreamError():
+            _log.warning("upstream.unavailable", reason=str(error))
+            return _later(Problem.UPSTREAM_UNAVAILABLE)
         case TenantFullError():
             return RegistryError(Problem.TENANT_FULL, str(error), {"Retry-After": _FULL_FOR})
         case ContentMissingError():

@@ -10,10 +10,10 @@ from mirror.core.fairness import Meter
 from mirror.core.follow import Follow
 from mirror.core.ports import Clock
 from mirror.core.publish import ManifestPush
-from mirror.core.pull import Pull
 from mirror.core.push import BlobPush
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
+from mirror.core.through.through import Through
 from mirror.core.watch import Watch
 from mirror.http.blobs import BlobHandlers
 from mirror.http.body import BodyReader
@@ -37,7 +37,7 @@ class UseCases:
 
     blob_push: BlobPush
     manifest_push: ManifestPush
-    pull: Pull
+    through: Through
     discovery: Discovery
     removal: Removal
     watch: Watch
@@ -76,9 +76,9 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     app.router.add_routes(VersionHandlers(guard).routes())
     app.router.add_routes(TagHandlers(use.discovery, guard, catalog=catalog).routes())
     app.router.add_routes(UploadHandlers(use.blob_push, guard, bodies).routes())
-    app.router.add_routes(BlobHandlers(use.pull, use.removal, guard).routes())
+    app.router.add_routes(BlobHandlers(use.through, use.removal, guard).routes())
     manifests = ManifestHandlers(
-        use.manifest_push, use.pull, use.removal, use.watch, guard, bodies, largest=limits.manifest
+        use.manifest_push, use.through, use.removal, use.watch, guard, bodies, largest=limits.manifest
     )
     app.router.add_routes(manifests.routes())
     app.router.add_routes(StatusHandlers(use.watch, use.follow, guard).routes())
@@ -101,13 +101,14 @@ class VersionHandlers:
     async def get(self, request: web.Request) -> web.Response:
         """Say that this is a registry (spec: end-1)."""
         self._guard.identified(request)
-        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+        return web.json_response({})
 
 
 def _namespace(registries: Registries) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Say in every answer which registry `ns=` was taken for (spec: "Registry Proxying")."""
+    """Say in every answer what this is, and which registry `ns=` was taken for (spec: "Registry Proxying")."""
 
     async def announce(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         namespace = request.query.get("ns")
         if namespace in registries.names:
             response.headers["OCI-Namespace"] = namespace

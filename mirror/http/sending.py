@@ -5,12 +5,14 @@ Over TLS the bytes have to come by here to be encrypted.
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import BinaryIO
 
 import structlog
 from aiohttp import web
 
-from mirror.core.errors import ContentMissingError, StoreUnavailableError
+from mirror.core.errors import ContentMissingError, StoreUnavailableError, UpstreamError
 from mirror.core.pull import Pull, Stored
 
 _log = structlog.get_logger(__name__)
@@ -20,6 +22,9 @@ _SMALL = 256 * 1024
 _STRETCH = 8 * 1024 * 1024
 _PAGES = 1024 * 1024
 _PIECE = 256 * 1024
+
+_Ready = Callable[[range], Awaitable[range]]
+"""How much of a part its file has by now."""
 
 
 async def send(request: web.Request, response: web.StreamResponse, pull: Pull, stored: Stored, part: range) -> None:
@@ -32,7 +37,7 @@ async def send(request: web.Request, response: web.StreamResponse, pull: Pull, s
         sent = await _send(request, response, pull, stored, part)
     except ConnectionError:
         raise
-    except (StoreUnavailableError, ContentMissingError, OSError) as error:
+    except (StoreUnavailableError, ContentMissingError, UpstreamError, OSError) as error:
         raise _hang_up(request, str(error)) from error
     if sent < len(part):
         _log.error("content.short", digest=stored.digest, size=stored.size, end=part.start + sent)
@@ -48,13 +53,14 @@ def _hang_up(request: web.Request, reason: str) -> ConnectionAbortedError:
 
 async def _send(request: web.Request, response: web.StreamResponse, pull: Pull, stored: Stored, part: range) -> int:
     """How many bytes the store gave."""
-    file = await pull.file(stored) if len(part) > _SMALL else None
+    file = await pull.file(stored) if stored.coming or len(part) > _SMALL else None
     if file is not None:
         with file:
             await response.prepare(request)
+            ready = partial(pull.ready, stored)
             if request.secure:
-                return await _send_encrypted(response, file, part)
-            return await _send_file(request, file, part)
+                return await _send_encrypted(response, file, part, ready)
+            return await _send_file(request, file, part, ready)
     await response.prepare(request)
     sent = 0
     async for data in pull.read(stored, part.start, len(part)):
@@ -63,11 +69,12 @@ async def _send(request: web.Request, response: web.StreamResponse, pull: Pull, 
     return sent
 
 
-async def _send_file(request: web.Request, file: BinaryIO, part: range) -> int:
+async def _send_file(request: web.Request, file: BinaryIO, part: range, ready: _Ready) -> int:
     """As `_send`, without the bytes coming by here."""
     loop = asyncio.get_running_loop()
     sent = 0
-    while rest := part[sent:]:
+    while left := part[sent:]:
+        rest = await ready(left)
         await asyncio.to_thread(_load, file.fileno(), rest)
         given = await loop.sendfile(_transport(request), file, rest.start, min(_STRETCH, len(rest)))
         if not given:
@@ -76,10 +83,11 @@ async def _send_file(request: web.Request, file: BinaryIO, part: range) -> int:
     return sent
 
 
-async def _send_encrypted(response: web.StreamResponse, file: BinaryIO, part: range) -> int:
+async def _send_encrypted(response: web.StreamResponse, file: BinaryIO, part: range, ready: _Ready) -> int:
     """As `_send`; asyncio's own way of sending a file over TLS goes to a thread for every 16 KiB."""
     sent = 0
-    while rest := part[sent:]:
+    while left := part[sent:]:
+        rest = await ready(left)
         data = await asyncio.to_thread(os.pread, file.fileno(), min(_PIECE, len(rest)), rest.start)
         if not data:
             break

@@ -253,7 +253,13 @@ class Database:
 
 def _recover(session: Session) -> None:
     """Take up what a daemon that is gone was at, and forget what can be of no use any more."""
-    for statement in ("recover", "forget_old_transfers", "forget_old_sightings", "forget_uses"):
+    for statement in (
+        "recover",
+        "forget_old_transfers",
+        "forget_old_sightings",
+        "forget_old_upstream_tags",
+        "forget_uses",
+    ):
         session.rows(statement)
 
 

@@ -7,10 +7,11 @@ import msgspec
 
 from mirror.core.ports import NO_CLAIM, Claim, Grant
 from mirror.journal.db import Database, Session
-from mirror.oci.manifest import Descriptor
+from mirror.oci.manifest import Descriptor, Manifest
 from mirror.oci.names import Digest, Repository
 
-_BEFORE_ALL = {"registry": "", "repository": "", "digest": ""}
+BEFORE_ALL = {"registry": "", "repository": "", "digest": ""}
+"""What comes before the content of any repository, in the parameters of a statement."""
 
 
 class GrantsTable:
@@ -50,6 +51,32 @@ class GrantsTable:
     async def held_by(self, tenant: str, besides: Digest | None = None) -> int:
         """The bytes of a tenant's blobs."""
         return await self._database.transact(lambda session: _held_by(session, tenant, besides))
+
+    async def pull(self, repository: Repository, manifest: Manifest, lease: str) -> str | None:
+        """Give a repository a manifest that came from its upstream; returns the lease of an earlier grant."""
+
+        def work(session: Session) -> str | None:
+            earlier = held_since_upload(session, repository, manifest.digest)
+            key = content_key(repository, manifest.digest)
+            session.rows("grant_pulled", **key, media_type=manifest.media_type, lease=lease)
+            if manifest.subject:
+                insert_referrer(session, repository, manifest.subject.digest, manifest.referrer)
+            return earlier
+
+        return await self._database.transact(work)
+
+    async def is_pulled(self, repository: Repository, digest: Digest) -> bool:
+        """Whether the repository holds this manifest, and nobody pushed it here."""
+        return await self._pulled(repository, digest) is not None
+
+    async def is_loose(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a manifest was pulled and no image refers to it yet."""
+        row = await self._pulled(repository, digest)
+        return row is not None and row["lease"] is not None
+
+    async def _pulled(self, repository: Repository, digest: Digest) -> sqlite3.Row | None:
+        key = content_key(repository, digest)
+        return await self._database.transact(lambda session: session.row("find_pulled", **key))
 
     async def revoke(self, repository: Repository, digest: Digest) -> str | None:
         """Take content from a repository, and from the lists of referrers; returns the lease that held it."""
@@ -92,7 +119,7 @@ class GrantsTable:
 
     async def page(self, after: Grant | None, limit: int) -> list[Grant]:
         """The first `limit` grants from behind `after`, revoked ones included."""
-        start = content_key(after.repository, after.digest) if after else _BEFORE_ALL
+        start = content_key(after.repository, after.digest) if after else BEFORE_ALL
         rows = await self._database.transact(lambda session: session.rows("grants_page", **start, limit=limit))
         return [_grant(row) for row in rows]
 
@@ -152,6 +179,12 @@ def held_since_upload(session: Session, repository: Repository, digest: Digest) 
     """The lease that holds a blob since its upload, while no image refers to it."""
     row = session.row("held_since_upload", **content_key(repository, digest))
     return row["lease"] if row else None
+
+
+def insert_referrer(session: Session, repository: Repository, subject: Digest, descriptor: Descriptor) -> None:
+    """List a manifest among the referrers of another one."""
+    key = content_key(repository, descriptor.digest)
+    session.rows("insert_referrer", **key, subject=subject, descriptor=msgspec.json.encode(descriptor))
 
 
 def _grant(row: sqlite3.Row) -> Grant:

@@ -7,7 +7,7 @@ import msgspec
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import OLDEST, Rule
 from mirror.journal.db import Database, Session
-from mirror.journal.grants import content_key
+from mirror.journal.grants import content_key, insert_referrer
 from mirror.oci.names import Digest, Reference, Repository
 
 
@@ -24,8 +24,7 @@ class JobsTable:
             where = content_key(push.repository, push.digest)
             session.rows("grant_manifest", **where, media_type=push.media_type)
             if push.subject and push.referrer:
-                descriptor = msgspec.json.encode(push.referrer)
-                session.rows("insert_referrer", **where, subject=push.subject, descriptor=descriptor)
+                insert_referrer(session, push.repository, push.subject, push.referrer)
             return _insert(session, push, push.lease, ON_PUSH)
 
         return await self._database.transact(work)

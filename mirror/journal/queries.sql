@@ -44,7 +44,17 @@ FROM tenants WHERE tenant = :tenant;
 
 -- name: grant_manifest
 INSERT INTO grants (registry, repository, digest, media_type) VALUES (:registry, :repository, :digest, :media_type)
-ON CONFLICT DO UPDATE SET media_type = excluded.media_type, revoked = 0;
+ON CONFLICT DO UPDATE SET media_type = excluded.media_type, revoked = 0, pulled = 0;
+
+-- name: grant_pulled
+-- What was pushed here stays that.
+INSERT INTO grants (registry, repository, digest, media_type, lease, pulled)
+VALUES (:registry, :repository, :digest, :media_type, :lease, 1)
+ON CONFLICT DO UPDATE SET media_type = excluded.media_type, lease = excluded.lease, pulled = revoked OR pulled, revoked = 0;
+
+-- name: find_pulled
+SELECT lease FROM holdings
+WHERE registry = :registry AND repository = :repository AND digest = :digest AND pulled;
 
 -- name: find_grant
 SELECT media_type FROM holdings
@@ -249,6 +259,26 @@ AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
 
 -- name: backlog
 SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;
+
+-- name: find_upstream_tag
+SELECT digest, asked FROM upstream_tags WHERE registry = :registry AND repository = :repository AND tag = :tag;
+
+-- name: saw_upstream_tag
+INSERT INTO upstream_tags (registry, repository, tag, digest, asked)
+VALUES (:registry, :repository, :tag, :digest, :asked)
+ON CONFLICT DO UPDATE SET digest = excluded.digest, asked = excluded.asked;
+
+-- name: forget_upstream_tag
+DELETE FROM upstream_tags WHERE registry = :registry AND repository = :repository AND tag = :tag;
+
+-- name: forget_old_upstream_tags
+DELETE FROM upstream_tags WHERE asked < unixepoch() - 30 * 86400;
+
+-- name: pulls
+SELECT g.registry, g.repository, g.digest, u.used FROM grants g
+LEFT JOIN uses u ON u.registry = g.registry AND u.repository = g.repository AND u.digest = g.digest
+WHERE g.pulled AND NOT g.revoked AND (g.registry, g.repository, g.digest) > (:registry, :repository, :digest)
+ORDER BY g.registry, g.repository, g.digest LIMIT :limit;
 
 -- name: note_use
 -- Once an hour will do. A time that is still to come was written before the clock was set back.

@@ -1,6 +1,6 @@
-"""What is known of the upstreams: uploads that can be gone on with, and which blobs lie where."""
+"""What is known of the upstreams: uploads that can be gone on with, which blobs lie where, what tags mean."""
 
-from mirror.core.ports import Transfer
+from mirror.core.ports import Transfer, UpstreamTag
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import content_key
 from mirror.oci.names import Digest, Repository
@@ -47,3 +47,21 @@ class TransfersTable:
         key = content_key(repository, digest)
         row = await self._database.transact(lambda session: session.row("seen_elsewhere", **key))
         return Repository(repository.registry, row["repository"]) if row else None
+
+    async def tag(self, repository: Repository, tag: str) -> UpstreamTag | None:
+        """What a tag meant there when it was asked for last."""
+        row = await self._database.transact(lambda session: session.row("find_upstream_tag", **_tag(repository, tag)))
+        return UpstreamTag(Digest(row["digest"]), row["asked"]) if row else None
+
+    async def saw_tag(self, repository: Repository, tag: str, digest: Digest, now: float) -> None:
+        """The upstream was asked what a tag means."""
+        values = _tag(repository, tag) | {"digest": digest}
+        await self._database.transact(lambda session: session.rows("saw_upstream_tag", **values, asked=now))
+
+    async def forget_tag(self, repository: Repository, tag: str) -> None:
+        """The upstream has no such tag."""
+        await self._database.transact(lambda session: session.rows("forget_upstream_tag", **_tag(repository, tag)))
+
+
+def _tag(repository: Repository, tag: str) -> dict[str, str]:
+    return {"registry": repository.registry, "repository": repository.path, "tag": tag}

@@ -3,9 +3,9 @@
 import sqlite3
 
 from mirror.core.jobs import State
-from mirror.core.ports import Push
+from mirror.core.ports import Pulled, Push
 from mirror.journal.db import Database, Session
-from mirror.journal.grants import content_key
+from mirror.journal.grants import BEFORE_ALL, content_key
 from mirror.journal.jobs import read_job
 from mirror.oci.names import Digest, Repository
 
@@ -38,6 +38,21 @@ class UsageTable:
             return [_push(row) for row in session.rows("newest_pushes", after=after, limit=_PAGE)]
 
         return await self._database.transact(work)
+
+    async def pulls(self) -> list[Pulled]:
+        """The manifests that repositories hold and that nobody pushed."""
+        found: list[Pulled] = []
+        page = await self._pulls(BEFORE_ALL)
+        while page:
+            found += page
+            page = await self._pulls(content_key(page[-1].repository, page[-1].digest))
+        return found
+
+    async def _pulls(self, after: dict[str, str]) -> list[Pulled]:
+        rows = await self._database.transact(lambda session: session.rows("pulls", **after, limit=_PAGE))
+        return [
+            Pulled(Repository(row["registry"], row["repository"]), Digest(row["digest"]), row["used"]) for row in rows
+        ]
 
     async def newest(self, repository: Repository) -> int:
         """The greatest id of a job of a repository."""

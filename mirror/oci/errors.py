@@ -66,6 +66,12 @@ class Problem(Enum):
     DRAINING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "draining for maintenance")
     STOPPING = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the daemon is stopping")
     STORE_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the host's containerd is not answering")
+    CONTENT_COMING = (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "UNAVAILABLE",
+        "content that was mounted is on its way here from the upstream",
+    )
+    UPSTREAM_UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, "UNAVAILABLE", "the upstream does not give it for now")
     INTERNAL = (HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error, see the daemon's log")
 
     def __init__(self, status: HTTPStatus, code: str, message: str) -> None:

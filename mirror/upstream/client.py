@@ -5,26 +5,36 @@ from another repository", "Pushing manifests", "Checking if content exists", "Li
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 
+from aiohttp import ClientResponse, hdrs
 from yarl import URL
 
 from mirror.core.errors import ContentMissingError, UpstreamError
-from mirror.core.ports import Transfer
-from mirror.oci.manifest import MAX_MANIFEST, OCI_INDEX, Descriptor
-from mirror.oci.names import Digest, Repository
+from mirror.core.ports import Incoming, Transfer
+from mirror.oci.errors import RegistryError
+from mirror.oci.manifest import IMAGES, INDEXES, MAX_MANIFEST, OCI_INDEX, Descriptor
+from mirror.oci.names import Digest, Repository, digest_of, parse_digest
 from mirror.upstream.answers import LOST, first, require
 from mirror.upstream.transport import Transport
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_DIGEST = "Docker-Content-Digest"
+# Registries convert, or refuse, what is not asked for.
+_ANY_MANIFEST = {"Accept": ", ".join([*sorted(IMAGES | INDEXES), "*/*"])}
 
 
 class RegistryClient:
-    """The `Upstream` port over HTTP."""
+    """The `Upstream` port over HTTP.
 
-    def __init__(self, transport: Transport) -> None:
+    With `patience` what is pulled must begin, and go on, within so many seconds; else within those of the transport.
+    """
+
+    def __init__(self, transport: Transport, patience: float | None = None) -> None:
         self._transport = transport
+        self._patience = patience
 
     async def probe(self) -> None:
         """Ask for the version: whoever answers, be it with 401, is there."""
@@ -84,14 +94,15 @@ class RegistryClient:
         headers = {"Content-Range": f"{transfer.offset}-{blob.size - 1}"} if transfer.offset and left else {}
         await self._transport.send(url, data, size=left, headers=headers, scopes=_scopes(repository))
 
-    async def read_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[bytes]:
-        """Stream a blob back. Raises ContentMissingError, UpstreamError."""
+    @asynccontextmanager
+    async def open_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[Incoming]:
+        """Ask for a blob, and stream it. Raises ContentMissingError, UpstreamError."""
         url = self._transport.url(f"/v2/{repository.path}/blobs/{digest}")
-        async with self._transport.request("GET", url, scopes=_scopes(repository)) as answer:
+        async with self._asked("GET", url, repository, {"Accept-Encoding": "identity"}) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise ContentMissingError(digest)
-            async for data in answer.content.iter_any():
-                yield data
+            _check_digest(answer, digest)
+            yield Incoming(answer.content_length, answer.content.iter_any())
 
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
@@ -115,6 +126,32 @@ class RegistryClient:
                 return None
             return await first(answer, MAX_MANIFEST + 1)
 
+    async def find_manifest(self, repository: Repository, reference: str) -> Descriptor | None:
+        """Ask which manifest a tag or a digest means; where the answer does not say it all, by reading it."""
+        async with self._asked("HEAD", self._manifest(repository, reference), repository, _ANY_MANIFEST) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            said, size, media_type = answer.headers.get(_DIGEST), answer.content_length, answer.content_type
+        if said and size is not None and hdrs.CONTENT_TYPE in answer.headers:
+            return Descriptor(digest=_digest(said), size=size, media_type=media_type)
+        found = await self.fetch_manifest(repository, reference)
+        return found and Descriptor(digest=digest_of(found[0]), size=len(found[0]), media_type=found[1])
+
+    async def fetch_manifest(self, repository: Repository, reference: str) -> tuple[bytes, str] | None:
+        """A manifest with its Content-Type; what is longer than a manifest may be is cut."""
+        async with self._asked("GET", self._manifest(repository, reference), repository, _ANY_MANIFEST) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            media_type = answer.content_type if hdrs.CONTENT_TYPE in answer.headers else ""
+            return await first(answer, MAX_MANIFEST + 1), media_type
+
+    def _asked(
+        self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[ClientResponse]:
+        """Ask for somebody who waits for it, with a token that allows no more."""
+        scopes = _scopes(repository, "pull")
+        return self._transport.request(method, url, headers=headers, scopes=scopes, patience=self._patience)
+
     async def lists_referrers(self, repository: Repository, subject: Digest) -> bool:
         """Whether the upstream has the referrers API: it answers 404 where it has not, or refuses in its own way."""
         url = self._transport.url(f"/v2/{repository.path}/referrers/{subject}")
@@ -129,6 +166,19 @@ class RegistryClient:
 
     def _manifest(self, repository: Repository, reference: str) -> URL:
         return self._transport.url(f"/v2/{repository.path}/manifests/{reference}")
+
+
+def _check_digest(answer: ClientResponse, digest: Digest) -> None:
+    said = answer.headers.get(_DIGEST, digest)
+    if said != digest:
+        raise UpstreamError(f"answered a request for {digest} with {said[:100]!r}", transient=False)
+
+
+def _digest(said: str) -> Digest:
+    try:
+        return parse_digest(said)
+    except RegistryError as error:
+        raise UpstreamError(f"says that a manifest is {said[:100]!r}", transient=False) from error
 
 
 def _scopes(repository: Repository, actions: str = "pull,push") -> tuple[str, ...]:

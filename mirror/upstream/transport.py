@@ -119,16 +119,17 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         scopes: Sequence[str] = (),
+        patience: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer may be a success or a 404, whose meaning is the caller's to know.
 
         `scopes` are what a token must allow, should the upstream ask for one; a caller that names the same ones for
-        all requests of a job makes do with one token.
+        all requests of a job makes do with one token. `patience` takes the place of the usual `stall`.
 
         Raises:
             UpstreamError: no answer, or any other status; or the upstream is known to be away.
         """
-        request = _Request(method, url, headers or {}, body, scopes, self._stall)
+        request = _Request(method, url, headers or {}, body, scopes, patience or self._stall)
         async with self._breaker.guard(), self._exchange(request) as answer:
             yield answer
 

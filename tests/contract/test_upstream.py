@@ -19,7 +19,7 @@ from mirror.oci.names import Repository, digest_of
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credentials import Credentials
 from mirror.upstream.transport import Transport
-from tests.contract.upstreams import send_blob, transport_to
+from tests.contract.upstreams import read_blob, send_blob, transport_to
 from tests.rig.registry import Registry
 from tests.rig.web import Login
 
@@ -236,9 +236,9 @@ class TestTransfers:
         """Byte for byte; one that is not there is missing by its digest."""
         data = secrets.token_bytes(size)
         with pytest.raises(ContentMissingError, match=digest_of(data)):
-            [piece async for piece in upstream.read_blob(repository, digest_of(data))]
+            await read_blob(upstream, repository, digest_of(data))
         blob = await upload(upstream, repository, data)
-        assert b"".join([piece async for piece in upstream.read_blob(repository, blob.digest)]) == data
+        assert await read_blob(upstream, repository, blob.digest) == data
 
     async def test_referrers(self, upstream: Upstream, repository: Repository) -> None:
         """This upstream does not list them, whether it knows the subject or not."""

@@ -19,7 +19,7 @@ from mirror.oci.names import Repository
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credentials import Credentials
 from tests.contract.scripted import BLOB, DATA, REPOSITORY, STATE, Scripted, accept, pieces
-from tests.contract.upstreams import Leaps, send_blob, transport_to
+from tests.contract.upstreams import Leaps, read_blob, send_blob, transport_to
 from tests.rig.ports import free_port
 
 OTHER = Repository(REPOSITORY.registry, "team/other")
@@ -192,7 +192,7 @@ class TestReadBlob:
     @staticmethod
     async def read(upstream: Upstream) -> bytes:
         """All of the blob."""
-        return b"".join([data async for data in upstream.read_blob(REPOSITORY, BLOB.digest)])
+        return await read_blob(upstream, REPOSITORY, BLOB.digest)
 
     async def test_its_bytes(self, server: Scripted, upstream: Upstream) -> None:
         """All of them, with credentials, and unchanged whatever encoding the upstream claims."""
@@ -243,8 +243,9 @@ class TestReadBlob:
         got = bytearray()
         async with connected(server.url, stall=SHORT) as upstream:
             with pytest.raises(UpstreamError) as broken:  # noqa: PT012 - half of it is read without an error
-                async for data in upstream.read_blob(REPOSITORY, BLOB.digest):
-                    got += data
+                async with upstream.open_blob(REPOSITORY, BLOB.digest) as incoming:
+                    async for data in incoming.data:
+                        got += data
         over.set()
         assert DATA.startswith(got)
         assert (broken.value.transient, broken.value.away) == (True, True)

@@ -11,7 +11,7 @@ from mirror.core.jobs import Backoff
 from mirror.core.ports import Upstream
 from mirror.core.replication.breaker import Breaker
 from mirror.oci.manifest import Descriptor
-from mirror.oci.names import Repository
+from mirror.oci.names import Digest, Repository
 from mirror.runtime.clock import SystemClock
 from mirror.upstream.credentials import Source
 from mirror.upstream.transport import Proxy, Transport
@@ -55,3 +55,9 @@ async def send_blob(upstream: Upstream, repository: Repository, blob: Descriptor
     assert transfer is not None
     assert transfer.offset == 0
     await upstream.upload_blob(repository, blob, transfer, data)
+
+
+async def read_blob(upstream: Upstream, repository: Repository, digest: Digest) -> bytes:
+    """All of a blob."""
+    async with upstream.open_blob(repository, digest) as incoming:
+        return b"".join([data async for data in incoming.data])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, parse_headers
 from io import BufferedIOBase
+from threading import Event
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
@@ -132,6 +133,15 @@ class Exchange:
         self._client.sendall(self._wire(answer)[:upto])
         if whole and self.is_over:
             self._linger()
+
+    def reply_in_parts(self, answer: Answer, upto: int, go_on: Event) -> None:
+        """Answer the client, but wait after so many bytes."""
+        self.is_over |= self.request.taken < self.request.size
+        whole = self._wire(answer)
+        self._client.sendall(whole[:upto])
+        go_on.wait()
+        self._client.sendall(whole[upto:])
+        self.request.status = answer.status
 
     def reset(self) -> None:
         """End the client's connection with an RST, once it has what it was sent."""

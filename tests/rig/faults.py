@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Protocol
 
 from tests.rig.exchange import Exchange
@@ -75,6 +76,19 @@ class StallAnswer:
         exchange.forward()
         exchange.reply(exchange.answer(), self.after)
         exchange.hang()
+
+
+@dataclass(frozen=True)
+class HoldAnswer:
+    """The client gets `after` bytes of the answer (head and body), and the rest once a test says so."""
+
+    after: int
+    released: Event
+
+    def serve(self, exchange: Exchange) -> None:
+        """Forward all, and wait in the middle of the answer."""
+        exchange.forward()
+        exchange.reply_in_parts(exchange.answer(), self.after, self.released)
 
 
 @dataclass(frozen=True)

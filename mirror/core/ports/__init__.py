@@ -8,13 +8,16 @@ from mirror.core.ports.journal import (
     Grant,
     Grants,
     Jobs,
+    Pulled,
     Push,
     Rule,
     Transfers,
     UploadRow,
     Uploads,
+    UpstreamTag,
     Usage,
 )
+from mirror.core.ports.scratch import Scratch, ScratchFile
 from mirror.core.ports.store import (
     Blob,
     Change,
@@ -34,7 +37,7 @@ from mirror.core.ports.store import (
     StoreFacts,
 )
 from mirror.core.ports.time import Clock
-from mirror.core.ports.upstream import Transfer, Upstream
+from mirror.core.ports.upstream import Incoming, Transfer, Upstream
 from mirror.core.ports.verifier import Candidate, Verifier
 
 __all__ = [
@@ -55,13 +58,17 @@ __all__ = [
     "Grants",
     "Image",
     "Images",
+    "Incoming",
     "Ingest",
     "Introspection",
     "Jobs",
     "Leases",
+    "Pulled",
     "Push",
     "Replacement",
     "Rule",
+    "Scratch",
+    "ScratchFile",
     "Snapshot",
     "Snapshots",
     "StoreFacts",
@@ -70,6 +77,7 @@ __all__ = [
     "UploadRow",
     "Uploads",
     "Upstream",
+    "UpstreamTag",
     "Usage",
     "Verifier",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 from mirror.core.errors import TenantFullError
 from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports.upstream import Transfer
-from mirror.oci.manifest import Descriptor
+from mirror.oci.manifest import Descriptor, Manifest
 from mirror.oci.names import Digest, Reference, Repository
 
 
@@ -100,6 +100,18 @@ class Grants(Protocol):
 
     async def held_by(self, tenant: str, besides: Digest | None = None) -> int:
         """The bytes of the blobs that a tenant's pushes and mounts brought, each once; without one of them."""
+
+    async def pull(self, repository: Repository, manifest: Manifest, lease: str) -> str | None:
+        """The repository holds a manifest that came from its upstream, and `lease` does until an image refers to it.
+
+        What was pushed here stays that. Returns the lease of an earlier grant, which has nothing left to hold.
+        """
+
+    async def is_pulled(self, repository: Repository, digest: Digest) -> bool:
+        """Whether the repository holds this manifest, and nobody pushed it here."""
+
+    async def is_loose(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a manifest was pulled and no image refers to it yet."""
 
     async def revoke(self, repository: Repository, digest: Digest) -> str | None:
         """The repository does not hold this content any longer; returns the lease that held it since its upload."""
@@ -231,8 +243,16 @@ class Jobs(Protocol):
         """All tasks that wait for a time are due now; or, if `registry` is given, those that wait for its upstream."""
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamTag:
+    """What a tag means upstream, as of `asked` (Unix time)."""
+
+    digest: Digest
+    asked: float
+
+
 class Transfers(Protocol):
-    """What is known of the upstreams: uploads that can be gone on with, and which blobs lie where."""
+    """What is known of the upstreams: uploads that can be gone on with, which blobs lie where, what tags mean."""
 
     async def find(self, repository: Repository, digest: Digest) -> Transfer | None:
         """The upload of a blob that was begun before."""
@@ -249,6 +269,15 @@ class Transfers(Protocol):
     async def elsewhere(self, repository: Repository, digest: Digest) -> Repository | None:
         """Another repository of the same registry in which the blob was seen last, to mount it from."""
 
+    async def tag(self, repository: Repository, tag: str) -> UpstreamTag | None:
+        """What a tag meant there when it was asked for last."""
+
+    async def saw_tag(self, repository: Repository, tag: str, digest: Digest, now: float) -> None:
+        """The upstream was asked what a tag means at `now` (Unix time)."""
+
+    async def forget_tag(self, repository: Repository, tag: str) -> None:
+        """The upstream has no such tag."""
+
 
 @dataclass(frozen=True, slots=True)
 class Push:
@@ -264,6 +293,15 @@ class Push:
     is_busy: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A manifest that came by a pull and that nobody pushed; `used` is Unix time, None if it never was."""
+
+    repository: Repository
+    digest: Digest
+    used: float | None
+
+
 class Usage(Protocol):
     """Which images are in use, and what nothing uses any more."""
 
@@ -272,6 +310,9 @@ class Usage(Protocol):
 
     async def pushes(self) -> list[Push]:
         """The newest push of every name, oldest first; of a name that is pushed meanwhile maybe an older one before."""
+
+    async def pulls(self) -> list[Pulled]:
+        """The manifests that repositories hold and that nobody pushed."""
 
     async def newest(self, repository: Repository) -> int:
         """The greatest id of a job of a repository, 0 when there is none."""

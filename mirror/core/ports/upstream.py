@@ -1,6 +1,7 @@
 """The central registries."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,14 @@ class Transfer:
 
     location: str
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A blob on its way here: its size in bytes, None if the upstream does not say, and the bytes."""
+
+    size: int | None
+    data: AsyncIterator[bytes]
 
 
 class Upstream(Protocol):
@@ -38,8 +47,11 @@ class Upstream(Protocol):
     ) -> None:
         """Send what is missing of a blob, streamed, and finish its upload."""
 
-    def read_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[bytes]:
-        """Stream a blob back; raises ContentMissingError when the upstream does not have it."""
+    def open_blob(self, repository: Repository, digest: Digest) -> AbstractAsyncContextManager[Incoming]:
+        """Ask for a blob, and stream it; raises ContentMissingError when the upstream does not have it.
+
+        Nobody has compared the bytes with the digest yet.
+        """
 
     async def put_manifest(self, repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
         """Put a manifest by digest or by tag."""
@@ -49,6 +61,12 @@ class Upstream(Protocol):
 
     async def get_manifest(self, repository: Repository, reference: str, media_type: str) -> bytes | None:
         """Read a manifest back, None when the upstream has none."""
+
+    async def find_manifest(self, repository: Repository, reference: str) -> Descriptor | None:
+        """Ask which manifest a tag or a digest means, of whatever kind; None when the upstream has none."""
+
+    async def fetch_manifest(self, repository: Repository, reference: str) -> tuple[bytes, str] | None:
+        """A manifest of whatever kind, with what it is called (Content-Type); None when the upstream has none."""
 
     async def lists_referrers(self, repository: Repository, subject: Digest) -> bool:
         """Whether the upstream lists by itself what refers to a manifest (spec: end-12)."""

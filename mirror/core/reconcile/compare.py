@@ -20,6 +20,7 @@ from mirror.core.reconcile.findings import (
     UnknownTag,
 )
 from mirror.core.replication.restore import RESTORES
+from mirror.core.through.fetch import PULLS
 from mirror.oci.names import Digest, Reference, Repository
 
 
@@ -73,7 +74,7 @@ class Need:
 class Tag:
     """An image record of a configured registry.
 
-    `media_type` is that of its manifest if the repository was granted it; `newest` is the newest job of the tag.
+    `media_type` is that of its manifest if it was pushed to the repository; `newest` is the newest job of the tag.
     """
 
     image: Image
@@ -105,7 +106,7 @@ class Needed:
 def unowned(loose: Loose, owners: Owners) -> Loose:
     """What belongs to nothing; other leases and ingests of ours end by themselves."""
     leases = {lease for lease in loose.leases - owners.leases if lease.startswith((JOB_LEASES, UPLOADS))}
-    ingests = {ref for ref in loose.ingests - owners.ingests if ref.startswith((UPLOADS, RESTORES))}
+    ingests = {ref for ref in loose.ingests - owners.ingests if ref.startswith((UPLOADS, RESTORES, PULLS))}
     return Loose(frozenset(leases), frozenset(ingests), loose.halves)
 
 

@@ -177,9 +177,18 @@ class Surveyor:
             repository, reference = split_image(name, frozenset(), registry)
         except RegistryError:  # others may name their images as they like
             return None
-        media_type = await self._stores.grants.media_type(repository, image.target.digest)
+        media_type = await self._pushed(repository, image.target.digest)
         tasks = await self._stores.jobs.find(repository, reference)
         return Tag(image, repository, reference, media_type, tasks[0].job if tasks else None)
+
+    async def _pushed(self, repository: Repository, digest: Digest) -> str | None:
+        """The media type of a manifest that was pushed here.
+
+        A tag of one that was pulled is none to bring upstream: it says what that said when it was pulled.
+        """
+        if await self._stores.grants.is_pulled(repository, digest):
+            return None
+        return await self._stores.grants.media_type(repository, digest)
 
     async def grants(self, survey: Survey) -> AsyncIterator[list[Grant]]:
         """All grants, page by page."""

@@ -89,8 +89,9 @@ class Restorer:
         """What the upstream has under this digest: of a manifest its media type is known. Raises as `repair`."""
         upstream = self._upstreams[repository.registry]
         if media_type is None:
-            async for data in upstream.read_blob(repository, digest):
-                yield data
+            async with upstream.open_blob(repository, digest) as incoming:
+                async for data in incoming.data:
+                    yield data
             return
         raw = await upstream.get_manifest(repository, digest, media_type)
         if raw is None:
