@@ -60,7 +60,7 @@ class GrantsTable:
             key = content_key(repository, manifest.digest)
             session.rows("grant_pulled", **key, media_type=manifest.media_type, lease=lease)
             if manifest.subject:
-                insert_referrer(session, repository, manifest.subject.digest, manifest.referrer)
+                insert_referrer(session, repository, manifest.digest, manifest.subject.digest, manifest.referrer)
             return earlier
 
         return await self._database.transact(work)
@@ -181,9 +181,11 @@ def held_since_upload(session: Session, repository: Repository, digest: Digest) 
     return row["lease"] if row else None
 
 
-def insert_referrer(session: Session, repository: Repository, subject: Digest, descriptor: Descriptor) -> None:
+def insert_referrer(
+    session: Session, repository: Repository, digest: Digest, subject: Digest, descriptor: Descriptor
+) -> None:
     """List a manifest among the referrers of another one."""
-    key = content_key(repository, descriptor.digest)
+    key = content_key(repository, digest)
     session.rows("insert_referrer", **key, subject=subject, descriptor=msgspec.json.encode(descriptor))
 
 

@@ -24,7 +24,7 @@ class JobsTable:
             where = content_key(push.repository, push.digest)
             session.rows("grant_manifest", **where, media_type=push.media_type)
             if push.subject and push.referrer:
-                insert_referrer(session, push.repository, push.subject, push.referrer)
+                insert_referrer(session, push.repository, push.digest, push.subject, push.referrer)
             return _insert(session, push, push.lease, ON_PUSH)
 
         return await self._database.transact(work)

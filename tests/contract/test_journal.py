@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -22,7 +23,7 @@ from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.migrate import migrations
 from mirror.journal.uploads import UploadsTable
-from mirror.oci.manifest import OCI_MANIFEST, Descriptor
+from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, parse_manifest
 from mirror.oci.names import Reference, Repository
 from tests.contract.pushes import REPOSITORY, fresh_digest, push
 from tests.unit.clock import EPOCH
@@ -227,6 +228,40 @@ class TestGrants:
         assert await grants.referrers(OTHER, subject) == []
         await grants.revoke(REPOSITORY, pushes[0].digest)
         assert await grants.referrers(REPOSITORY, subject) == [pushes[1].referrer]
+
+    async def test_what_was_pulled(self, grants: Grants, jobs: Jobs) -> None:
+        """It is loose until an image refers to it, and pulled until it is pushed."""
+        manifest = parse_manifest(b'{"schemaVersion": 2, "manifests": []}', OCI_INDEX)
+        assert await grants.pull(REPOSITORY, manifest, "lease 1") is None
+        assert await grants.media_type(REPOSITORY, manifest.digest) == OCI_INDEX
+        assert await grants.leases() == {"lease 1"}
+        assert await grants.pull(REPOSITORY, manifest, "lease 2") == "lease 1"
+        assert await grants.is_pulled(REPOSITORY, manifest.digest)
+        assert await grants.is_loose(REPOSITORY, manifest.digest)
+        assert await grants.settle(REPOSITORY, [manifest.digest]) == ["lease 2"]
+        assert await grants.is_pulled(REPOSITORY, manifest.digest)
+        assert not await grants.is_loose(REPOSITORY, manifest.digest)
+        assert not await grants.is_pulled(OTHER, manifest.digest)
+        await jobs.enqueue(push(digest=manifest.digest))
+        assert not await grants.is_pulled(REPOSITORY, manifest.digest)
+
+    async def test_what_was_pushed_stays_that(self, grants: Grants, jobs: Jobs) -> None:
+        """A pull does not make it the upstream's, unless it was deleted here."""
+        manifest = parse_manifest(b'{"schemaVersion": 2, "manifests": []}', OCI_INDEX)
+        await jobs.enqueue(push(digest=manifest.digest))
+        await grants.pull(REPOSITORY, manifest, "lease 1")
+        assert not await grants.is_pulled(REPOSITORY, manifest.digest)
+        await grants.revoke(REPOSITORY, manifest.digest)
+        await grants.pull(REPOSITORY, manifest, "lease 2")
+        assert await grants.is_pulled(REPOSITORY, manifest.digest)
+
+    async def test_a_pulled_referrer(self, grants: Grants) -> None:
+        """It is listed like one that was pushed."""
+        subject = Descriptor(digest=fresh_digest(), size=1, media_type=OCI_MANIFEST)
+        document = {"schemaVersion": 2, "manifests": [], "subject": msgspec.to_builtins(subject)}
+        manifest = parse_manifest(msgspec.json.encode(document), OCI_INDEX)
+        await grants.pull(REPOSITORY, manifest, "lease")
+        assert await grants.referrers(REPOSITORY, subject.digest) == [manifest.referrer]
 
     async def test_settling_once(self, uploads: Uploads, grants: Grants) -> None:
         """The leases of uploads are handed out once; the grants stay."""

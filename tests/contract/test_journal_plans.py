@@ -16,6 +16,7 @@ WHOLE = {
     "counts": "it counts everything",
     "forget_old_sightings": "once, at the start",
     "forget_old_transfers": "the same, and there are only those under way",
+    "forget_old_upstream_tags": "once, at the start",
     "forget_uses": "the same",
     "holders": "only where content turns out to be damaged",
     "newest_job": "it ends at the first row",

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.core.jobs import Job, Kind, NewDelete, Outcome, State
-from mirror.core.ports import OLDEST, Jobs, Rule, Transfer, Transfers
+from mirror.core.ports import OLDEST, Jobs, Rule, Transfer, Transfers, UpstreamTag
 from mirror.journal.db import Database
 from mirror.journal.jobs import JobsTable
 from mirror.journal.migrate import migrate, migrations
@@ -212,6 +212,18 @@ class TestTransfers:
         assert await transfers.elsewhere(OTHER, digest) == REPOSITORY
         assert await transfers.elsewhere(OTHER, fresh_digest()) is None
 
+    async def test_what_a_tag_meant(self, transfers: Transfers) -> None:
+        """The last answer counts, for this tag of this repository, until there is none."""
+        first, second = fresh_digest(), fresh_digest()
+        assert await transfers.tag(REPOSITORY, "v1") is None
+        for seconds, digest in enumerate((first, second)):
+            await transfers.saw_tag(REPOSITORY, "v1", digest, EPOCH + seconds)
+            assert await transfers.tag(REPOSITORY, "v1") == UpstreamTag(digest, EPOCH + seconds)
+        assert await transfers.tag(REPOSITORY, "v2") is None
+        assert await transfers.tag(OTHER, "v1") is None
+        await transfers.forget_tag(REPOSITORY, "v1")
+        assert await transfers.tag(REPOSITORY, "v1") is None
+
     async def test_what_is_too_old_to_be_true(self, path: Path) -> None:
         """An upload of last week, a blob seen last month: forgotten at the next start, what is newer is not."""
         old, new, now = fresh_digest(), fresh_digest(), time.time()
@@ -219,11 +231,15 @@ class TestTransfers:
             transfers = TransfersTable(database)
             await transfers.saw(OTHER, old, now - 31 * DAY)
             await transfers.saw(OTHER, new, now - 29 * DAY)
+            await transfers.saw_tag(REPOSITORY, "old", old, now - 31 * DAY)
+            await transfers.saw_tag(REPOSITORY, "new", new, now - 29 * DAY)
             await transfers.note(REPOSITORY, old, Transfer("https://up/1", 1), now - 8 * DAY)
             await transfers.note(REPOSITORY, new, Transfer("https://up/2", 2), now - 6 * DAY)
         async with Database(path) as database:
             transfers = TransfersTable(database)
             assert await transfers.find(REPOSITORY, old) is None
             assert await transfers.elsewhere(REPOSITORY, old) is None
+            assert await transfers.tag(REPOSITORY, "old") is None
+            assert await transfers.tag(REPOSITORY, "new") is not None
             assert await transfers.find(REPOSITORY, new) == Transfer("https://up/2", 2)
             assert await transfers.elsewhere(REPOSITORY, new) == OTHER

@@ -17,7 +17,7 @@ from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
-from mirror.oci.manifest import OCI_MANIFEST
+from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST, parse_manifest
 from mirror.oci.names import Reference, Repository
 from tests.contract.pushes import REPOSITORY, fresh_digest, push
 from tests.unit.clock import EPOCH
@@ -236,3 +236,18 @@ def counted_anew(path: Path) -> list[int]:
     query = "SELECT sum(size) FROM (SELECT DISTINCT digest, size FROM holdings WHERE tenant = ?)"
     with closing(sqlite3.connect(path)) as connection:
         return [connection.execute(query, (tenant,)).fetchone()[0] or 0 for tenant in TENANTS]
+
+
+async def test_pulls(usage: Usage, grants: Grants, jobs: Jobs) -> None:
+    """What was pulled, with its last use, until it is pushed or dropped; however much it is."""
+    manifests = [parse_manifest(b'{"schemaVersion": 2, "manifests": []%s}' % (b" " * n), OCI_INDEX) for n in range(502)]
+    for manifest in manifests:
+        await grants.pull(REPOSITORY, manifest, manifest.digest)
+    await grants.pull(OTHER, manifests[0], "other")
+    await usage.note(REPOSITORY, manifests[0].digest, EPOCH)
+    expected = {(REPOSITORY, manifest.digest, None) for manifest in manifests[3:]}
+    await jobs.enqueue(push(digest=manifests[1].digest))
+    await grants.settle(REPOSITORY, [manifests[2].digest])
+    await usage.drop(REPOSITORY, [manifests[2].digest])
+    found = {(one.repository, one.digest, one.used) for one in await usage.pulls()}
+    assert found == expected | {(REPOSITORY, manifests[0].digest, EPOCH), (OTHER, manifests[0].digest, None)}

@@ -139,6 +139,18 @@ class TestWithItsLogin:
         assert stored is not None
         assert (stored.raw, stored.digest, stored.media_type) == (raw, digest_of(raw), media_type)
 
+    @pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST])
+    async def test_a_manifest_of_any_kind(self, upstream: Upstream, repository: Repository, media_type: str) -> None:
+        """Whoever does not know what it is gets it all the same, or is told what it is."""
+        raw = await image(upstream, repository, media_type)
+        for reference in (digest_of(raw), "v1"):
+            assert await upstream.find_manifest(repository, reference) is None
+            assert await upstream.fetch_manifest(repository, reference) is None
+            await upstream.put_manifest(repository, reference, media_type, raw)
+            assert await upstream.fetch_manifest(repository, reference) == (raw, media_type)
+            found = await upstream.find_manifest(repository, reference)
+            assert found == Descriptor(digest=digest_of(raw), size=len(raw), media_type=media_type)
+
     async def test_a_tag_moves(self, upstream: Upstream, registry: Registry, repository: Repository) -> None:
         """The later manifest is what the tag means; the earlier one is still there by its digest."""
         first, second = await image(upstream, repository), await image(upstream, repository)

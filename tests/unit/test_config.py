@@ -7,7 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from mirror.config import Identity, Jwt, Listener, Rule, Settings, SettingsError, Tls, Upstream, Verify, load
+from mirror.config import (
+    Identity,
+    Jwt,
+    Listener,
+    PullThrough,
+    Rule,
+    Settings,
+    SettingsError,
+    Tls,
+    Upstream,
+    Verify,
+    load,
+)
 from mirror.core.access import Action
 
 MINIMAL = """
@@ -334,9 +346,20 @@ def test_the_example_loads(file: Path) -> None:
 
 def test_the_example_has_every_setting_of_an_upstream() -> None:
     """They have no defaults to compare with, but each is shown once."""
-    table = EXAMPLE.read_text().partition("[upstreams.")[2].partition("\n\n")[0]
-    shown = re.findall(r"^(?:# )?(\w+) = ", table, flags=re.MULTILINE)
-    assert sorted(shown) == sorted(field.name for field in msgspec.structs.fields(Upstream))
+    text = EXAMPLE.read_text().partition("[upstreams.")[2].partition("\n\n")[0]
+    table, _, pull = text.partition("pull]")
+    for shown, section in ((table, Upstream), (pull, PullThrough)):
+        keys = {*re.findall(r"^(?:# )?(\w+) = ", shown, flags=re.MULTILINE)} | (
+            {"pull"} if section is Upstream else set()
+        )
+        assert sorted(keys) == sorted(field.name for field in msgspec.structs.fields(section))
+
+
+def test_an_empty_table_is_enough(file: Path) -> None:
+    """Where there is one, what is not here is fetched."""
+    settings = read(file, f'{MINIMAL}[upstreams."registry.example.com".pull]\n')
+    assert [upstream.pull for upstream in settings.upstreams.values()] == [PullThrough()]
+    assert [upstream.pull for upstream in read(file, MINIMAL).upstreams.values()] == [None]
 
 
 @pytest.mark.parametrize(

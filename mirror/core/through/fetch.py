@@ -165,12 +165,16 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch what is wanted, for as long as the daemon runs."""
         places = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await places.acquire()
-                fetch = await self._wanted.get()
-                fetch.task = group.create_task(self._bring(fetch))
-                fetch.task.add_done_callback(lambda _: places.release())
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await places.acquire()
+                    fetch = await self._wanted.get()
+                    fetch.task = group.create_task(self._bring(fetch))
+                    fetch.task.add_done_callback(lambda _: places.release())
+        finally:
+            for fetch in self._under_way.values():  # whose turn never came
+                fetch.fail(UpstreamError("broken off", transient=True))
 
     @asynccontextmanager
     async def following(self, repository: Repository, digest: Digest) -> AsyncIterator[Fetch]:
@@ -198,9 +202,10 @@ class Fetcher:
     def _give_up(self, fetch: Fetch) -> None:
         """Nobody wants it any more; whoever comes now begins anew."""
         self._forget(fetch)
-        fetch.fail(UpstreamError("nobody waited for it", transient=True))
         if fetch.task:
             fetch.task.cancel()
+        else:
+            fetch.fail(UpstreamError("nobody waited for it", transient=True))
 
     def _forget(self, fetch: Fetch) -> None:
         key = fetch.repository, fetch.digest
@@ -214,6 +219,9 @@ class Fetcher:
         began = self._clock.monotonic()
         try:
             await self._carry(fetch)
+        except asyncio.CancelledError:
+            fetch.fail(UpstreamError("broken off", transient=True))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where somebody waits for it
             fetch.fail(error)
             reason = str(error) or type(error).__name__
