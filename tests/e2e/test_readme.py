@@ -18,6 +18,7 @@ from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import build_image, busybox
 from tests.rig.ports import free_port
+from tests.rig.registry import Registry
 from tests.rig.until import until
 from tests.rig.web import Login
 from tests.rig.wire import Wire
@@ -37,17 +38,18 @@ def test_every_link_leads_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
-def _settings() -> tuple[str, str]:
-    """What the README has to begin with, and what tells callers apart."""
-    first, second = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return first, second
+def _settings() -> tuple[str, str, str]:
+    """What the README has to begin with, what tells callers apart, and what is pulled through."""
+    first, second, third = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return first, second, third
 
 
 def test_the_settings_are_valid(directory: Path) -> None:
-    """The settings that the README shows are accepted by the daemon, with and without those of who may push."""
+    """The settings that the README shows are accepted by the daemon, alone and together."""
     from mirror.config import load  # noqa: PLC0415 - the one test of this file that needs it
 
-    for text in (_settings()[0], "\n".join(_settings())):
+    first, second, third = _settings()
+    for text in (first, f"{first}\n{second}", f"{first}\n{third}", f"{first}\n{second}\n{third}"):
         (directory / "config.toml").write_text(text)
         assert load(directory / "config.toml").default_upstream == UPSTREAM
 
@@ -70,6 +72,17 @@ def test_who_may_push(directory: Path, containerd: Containerd) -> None:
         alice.push("acme/app", "v1", build_image(directory / "layout", [busybox(directory.name)]))
         assert alice.ask("POST", "/v2/globex/app/blobs/uploads/").status == 403
         assert nobody.ask("POST", "/v2/acme/app/blobs/uploads/").status == 401
+        assert not daemon.complaints()
+
+
+def test_what_is_pulled_through(directory: Path, containerd: Containerd, registry: Registry) -> None:
+    """With those settings what only the upstream has can be pulled, and need not be pushed."""
+    pull = tomllib.loads(_settings()[2])["upstreams"][UPSTREAM]
+    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: {"url": registry.url, **pull}}) as daemon:
+        digest = Wire(registry.url).push_blob("team/app", directory.name.encode())
+        mount = f"/v2/team/other/blobs/uploads/?mount={digest}&from=team/app"
+        assert Wire(daemon.url).ask("POST", mount).status == 201
+        assert Wire(daemon.url).ask("GET", f"/v2/team/app/blobs/{digest}").body == directory.name.encode()
         assert not daemon.complaints()
 
 
