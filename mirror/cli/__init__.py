@@ -10,6 +10,7 @@ from mirror.cli.evict import evict
 from mirror.cli.jobs import jobs
 from mirror.cli.limits import limits
 from mirror.cli.serve import serve
+from mirror.cli.setup import setup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,3 +27,4 @@ main.add_command(drain)
 main.add_command(limits)
 main.add_command(evict)
 main.add_command(check)
+main.add_command(setup)

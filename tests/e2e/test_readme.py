@@ -131,6 +131,7 @@ def test_the_commands(directory: Path, containerd: Containerd, daemon: Daemon, e
     _run(f"buildah tag {image} my-app", directory, environment)
     here = {
         "127.0.0.1:5000": daemon.host,
+        "setup containerd": f"setup containerd --root {directory}",
         "ctr run": f"ctr run --runc-root {containerd.directory}/runc --fifo-dir {containerd.directory}/fifo",
     }
     for command in [command for command in _commands() if not command.startswith(("make ", "registry-mirror serve"))]:

@@ -1,0 +1,115 @@
+"""`registry-mirror setup`: clients that come to the daemon first."""
+
+import sys
+from pathlib import Path, PurePosixPath
+
+import click
+
+from mirror.cli.options import BAD_SETTINGS, config_option, settings_or_exit
+from mirror.cli.placed import NotOursError, PlacedFiles
+from mirror.cli.recipes import RECIPES, Mirror, Recipe, Registry
+from mirror.config import Listener, Settings
+
+_FAILED = 1
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on; a client needs an address
+
+
+@click.command()
+@click.argument("tool", type=click.Choice(list(RECIPES)))
+@click.option("--write", "action", flag_value="write", help="Write the files, none of which may be somebody else's.")
+@click.option("--undo", "action", flag_value="undo", help="Remove the files that were written.")
+@click.option("--listener", metavar="NAME", help="Where clients are to go, of several listeners.")
+@click.option("--address", metavar="HOST:PORT", help="How clients reach that listener, if not by what it listens on.")
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The authority of the listener's certificate, if it is none of the system's.",
+)
+@click.option("--push", is_flag=True, help="Have them push here, too: containerd, and BuildKit with such mirrors.")
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/",
+    show_default=True,
+    help="The file system that files are written into.",
+)
+@config_option
+def setup(  # noqa: PLR0913 - each option by name
+    tool: str,
+    path: Path,
+    root: Path,
+    *,
+    action: str | None,
+    listener: str | None,
+    address: str | None,
+    ca: Path | None,
+    push: bool,
+) -> None:
+    """Print the files by which TOOL on this host, or in a builder, comes to the daemon before it goes to a registry.
+
+    With --write they are written, unless one of them is somebody else's or was changed since: then none is, and the
+    exit code is 1. What there is to do beside that is said on standard error.
+    """
+    settings = settings_or_exit(path)
+    placed = PlacedFiles(root, PurePosixPath(settings.journal.path.parent.absolute()) / "setup.json")
+    try:
+        if action == "undo":
+            _say("removed", placed.undo(tool))
+            return
+        mirror = _mirror(settings, listener, address, ca, push=push)
+        recipe = RECIPES[tool](mirror, _registries(settings))
+        if action == "write":
+            _say("written", placed.write(tool, recipe.files))
+        else:
+            _print(recipe)
+    except (NotOursError, OSError) as error:
+        click.echo(f"registry-mirror: {error}", err=True)
+        sys.exit(_FAILED)
+    for note in recipe.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _mirror(settings: Settings, name: str | None, address: str | None, ca: Path | None, *, push: bool) -> Mirror:
+    chosen = _listener(settings, name)
+    host, port = chosen.address
+    host = _ANYWHERE.get(host, host)
+    reached = address or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    authority = (PurePosixPath(ca.absolute()), ca.read_text()) if ca and chosen.tls else None
+    return Mirror(reached, chosen.tls is not None, authority, push)
+
+
+def _listener(settings: Settings, name: str | None) -> Listener:
+    """The listener of that name, or the only one that clients can be told of; or exit code 2."""
+    found = {key: each for key, each in settings.listeners.items() if not each.socket and name in {None, key}}
+    if len(found) != 1:
+        known = ", ".join(key for key, each in settings.listeners.items() if not each.socket) or "none on TCP"
+        click.echo(f"registry-mirror: --listener must be one of the listeners: {known}", err=True)
+        sys.exit(BAD_SETTINGS)
+    return next(iter(found.values()))
+
+
+def _registries(settings: Settings) -> list[Registry]:
+    return [
+        Registry(
+            name,
+            upstream.url,
+            name == settings.default_upstream,
+            PurePosixPath(upstream.ca_file) if upstream.ca_file else None,
+            (PurePosixPath(upstream.client_cert), PurePosixPath(upstream.client_key))
+            if upstream.client_cert and upstream.client_key
+            else None,
+        )
+        for name, upstream in settings.upstreams.items()
+    ]
+
+
+def _say(what: str, paths: list[PurePosixPath]) -> None:
+    for path in paths:
+        click.echo(f"{what}: {path}")
+    if not paths:
+        click.echo("nothing to do")
+
+
+def _print(recipe: Recipe) -> None:
+    for path, text in recipe.files.items():
+        click.echo(f"# {path}\n{text}")
