@@ -171,6 +171,12 @@ def test_what_may_still_get_a_tag() -> None:
     assert names(run([held("@child", idle=3600)], wish=ALL)) == [digest("child")]
 
 
+def test_what_was_pulled() -> None:
+    """No tag will follow: it goes as soon as room is needed."""
+    assert names(run([held("@pulled", idle=1, pushed=0)], wish=Wish(everything=True))) == [digest("pulled")]
+    assert run([held("@pushed", idle=1)], wish=Wish(everything=True)) == []
+
+
 def test_tags_in_a_ring() -> None:
     """Two that claim to be about each other go like one image."""
     a, b = digest("a").partition(":")[2], digest("b").partition(":")[2]
