@@ -3,17 +3,16 @@
 Source: RFC 7235, RFC 7617 (Basic), RFC 6750 (Bearer); distribution, "Token Authentication Specification".
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
+from mirror.http import target
 from mirror.identity.issuer import SERVICE
 from mirror.oci.errors import Problem, RegistryError
 
 TOKEN_PATH = "/token"  # noqa: S105 - where tokens are got, none itself
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,15 @@ class Challenge:
         return RegistryError(Problem.UNAUTHORIZED, detail, {hdrs.WWW_AUTHENTICATE: header})
 
     def _header(self, request: web.Request, about: Mapping[str, str]) -> str:
-        realm = f"{request.scheme}://{_host(request)}{TOKEN_PATH}" if self.issues else self.realm
+        realm = f"{_origin(request)}{TOKEN_PATH}" if self.issues else self.realm
         if realm is None:
             return f'Basic realm="{SERVICE}", charset="UTF-8"'
         parameters = {"realm": realm, "service": self.service, **about}
         return "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)
 
 
-def _host(request: web.Request) -> str:
+def _origin(request: web.Request) -> str:
     """Where the client thinks that it is. Raises RegistryError: BAD_REQUEST for what is no host."""
-    if not _HOST.fullmatch(request.host):
-        raise RegistryError(Problem.BAD_REQUEST, "the Host header is none")
-    return request.host
+    if origin := target.origin(request):
+        return origin
+    raise RegistryError(Problem.BAD_REQUEST, "the Host header is none")

@@ -1,11 +1,14 @@
 """What the address of a request means: which repository, which digest, where its uploads are."""
 
+import re
+
 from aiohttp import web
 
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository, parse_digest, parse_path, parse_reference, parse_tag
 
 _MOST_TAGS = 100
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 def path(request: web.Request, longest: int) -> str:
@@ -54,7 +57,17 @@ def check_algorithm(request: web.Request) -> None:
         raise RegistryError(Problem.DIGEST_INVALID, f"algorithm {algorithm[:255]!r} is not supported, sha256 is")
 
 
+def origin(request: web.Request) -> str:
+    """Scheme and host that the client came by; empty when its Host header is none."""
+    return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
+
+
 def location(request: web.Request, address: str) -> str:
-    """A `Location` below our root; it carries `ns=` on, for clients that do not add it again by themselves."""
+    """A `Location` below our root; it carries `ns=` on, for clients that do not add it again by themselves.
+
+    Where there is a `ns=` it is a whole URL: such a client may have been redirected to us on its way to that registry,
+    and dockerd and containerd resolve a relative one against the address that they asked first (RFC 9110, 10.2.2, has
+    them resolve it against the one that answered).
+    """
     namespace = request.query.get("ns")
-    return address if namespace is None else f"{address}?ns={namespace}"
+    return address if namespace is None else f"{origin(request)}{address}?ns={namespace}"

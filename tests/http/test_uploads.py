@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -222,6 +222,25 @@ def test_a_single_post_cut_short_leaves_nothing(wire: Wire, daemon: Daemon, held
     assert held() == before
 
 
+@pytest.mark.parametrize("host", ["mirror.example.com", "mirror.example.com:5443", "[2001:db8::1]:5000"])
+def test_a_location_for_whoever_was_redirected(host: str, wire: Wire) -> None:
+    """Who names the registry gets whole URLs, of where he came to, at each step: some would ask the registry else."""
+    path = f"/v2/{REPOSITORY}/blobs/uploads/?ns={OTHER}"
+    for method in ("POST", "PATCH"):
+        location = wire.ask(method, path, b"", {"Host": host}).headers["Location"]
+        assert location.startswith(f"http://{host}/v2/{REPOSITORY}/blobs/uploads/")
+        assert location.endswith(f"?ns={OTHER}")
+        path = location.removeprefix(f"http://{host}")
+
+
+def test_a_location_for_a_host_that_is_none(wire: Wire) -> None:
+    """What a client says of itself is not handed on where it could be anything: the URL is relative then."""
+    location = wire.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/?ns={OTHER}", headers={"Host": "a<b>"}).headers[
+        "Location"
+    ]
+    assert location.startswith(f"/v2/{REPOSITORY}/blobs/uploads/")
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -235,9 +254,7 @@ def test_a_single_post_cut_short_leaves_nothing(wire: Wire, daemon: Daemon, held
 def test_a_location_survives_what_clients_do_to_it(address: str, wire: Wire, containerd: Containerd) -> None:
     """Encoded anew, with `ns=` at another place or twice, and with parameters of others, it is the same session."""
     data = address.encode()
-    location = wire.begin(REPOSITORY, f"?ns={OTHER}")
-    path, digest = location.partition("?")[0], digest_of(data)
-    assert location == f"{path}?ns={OTHER}"
+    path, digest = urlsplit(wire.begin(REPOSITORY, f"?ns={OTHER}")).path, digest_of(data)
     respelled = address.format(
         path=path,
         ns=OTHER,

@@ -1,7 +1,7 @@
 """An authority of our own: certificates for servers, and for their clients."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import trustme
@@ -22,9 +22,9 @@ class Authority:
         self.ca = directory / "ca.pem"
         self._authority.cert_pem.write_to_path(self.ca)
 
-    def server(self, name: str = "server") -> Mapping[str, str]:
-        """Have a new certificate for the loopback, as the settings of a listener name it."""
-        certificate = self._authority.issue_cert(*_ADDRESSES, common_name=name)
+    def server(self, name: str = "server", addresses: Sequence[str] = _ADDRESSES) -> Mapping[str, str]:
+        """Have a new certificate for these names and addresses, as the settings of a listener name it."""
+        certificate = self._authority.issue_cert(*addresses, common_name=name)
         files = {"certificate": self._directory / f"{name}.pem", "key": self._directory / f"{name}.key"}
         files["certificate"].write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
         certificate.private_key_pem.write_to_path(files["key"])

@@ -25,6 +25,9 @@ from tests.rig.web import Login
 
 OTHER_ARCHITECTURE = "arm64" if ARCHITECTURE == "amd64" else "amd64"
 
+SYSTEM = Path("/etc/ssl/certs")
+"""The authorities that the whole machine believes."""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -38,7 +41,8 @@ class Image:
 class Client(ABC):
     """A real program that pushes to and pulls from `host:port/repository:tag`, with a store of its own.
 
-    It speaks HTTPS where it is told the authority `ca` of the registry's certificate, else plain HTTP.
+    It speaks HTTPS where it is told the authority `ca` of the registry's certificate, or told nothing and `SYSTEM`'s
+    authorities count; else plain HTTP.
     Every method raises RuntimeError with the program's own words.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from tests.rig.client import Client, Image, image_layout, index_layout
+from tests.rig.client import SYSTEM, Client, Image, image_layout, index_layout
 from tests.rig.images import Compression, Layout, MediaName
 from tests.rig.web import Login
 
@@ -28,6 +28,8 @@ class _WithLogins(Client):
     def _tls(self) -> Mapping[str, str]:
         if not self.ca:
             return {"tls-verify": "false"}
+        if self.ca == SYSTEM:
+            return {}
         certificates = self.programs.state / "certificates"
         certificates.mkdir(exist_ok=True)
         (certificates / "ca.crt").write_bytes(self.ca.read_bytes())

@@ -24,24 +24,26 @@ class ClientContainerd(Containerd):
 
 
 class Ctr(Client):
-    """Knows images by the name of their upstream, and goes to `mirror` for them instead."""
+    """Knows images by the name of their upstream, and goes to `mirror` for them instead, if there is one."""
 
     program = "ctr"
     compressions = ("gzip", "zstd", "none")
     mounts_config = True
 
     def __init__(
-        self, containerd: ClientContainerd, programs: Programs, registry: str, mirror: str, ca: Path | None = None
+        self, containerd: ClientContainerd, programs: Programs, registry: str, mirror: str = "", ca: Path | None = None
     ) -> None:
         super().__init__(programs, ca)
         self._login: list[str] = []
         self._containerd = containerd
         self._registry = registry
         self._hosts = programs.state / "hosts"
-        self._write_hosts(self._hosts / registry, mirror)
+        self._hosts.mkdir()
+        if mirror:
+            self._write_hosts(self._hosts / registry, mirror)
 
     def _write_hosts(self, directory: Path, mirror: str) -> None:
-        directory.mkdir(parents=True)
+        directory.mkdir()
         trusted = {"ca": str(self.ca)} if self.ca else {}
         settings = {"host": {mirror: {"capabilities": ["pull", "resolve", "push"], **trusted}}}
         (directory / "hosts.toml").write_text(f'server = "https://{self._registry}"\n{toml.dump(settings)}\n')

@@ -1,6 +1,7 @@
 """A private dockerd with a containerd of its own, and the docker client with its two builders."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,12 +22,16 @@ CMD ["/bin/busybox", "cat", "/marker"]
 
 
 class Dockerd(Process):
-    """Debian's dockerd without any network; it sees no containerd of the host's, so it starts its own."""
+    """Debian's dockerd without any network; it sees no containerd of the host's, so it starts its own.
+
+    It speaks plain HTTP to the `insecure` registries, if they speak no HTTPS.
+    """
 
     name = "dockerd"
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, insecure: Sequence[str] = ("127.0.0.0/8",)) -> None:
         super().__init__(programs.state)
+        self._insecure = [*insecure]
         self.programs = programs
         self.address = f"unix://{self.directory}/docker.sock"
         self._config = self.directory / "daemon.json"
@@ -42,7 +47,7 @@ class Dockerd(Process):
             "bridge": "none",
             "iptables": False,
             "ip-masq": False,
-            "insecure-registries": ["127.0.0.0/8"],
+            "insecure-registries": self._insecure,
             "log-level": "warn",
         }
 
@@ -96,6 +101,7 @@ class Docker(Client):
         busybox = Path("/bin/busybox").read_bytes()
         for name, content in {"Dockerfile": _CONTAINERFILE, "busybox": busybox, "marker": marker.encode()}.items():
             (context / name).write_bytes(content)
+        (context / "busybox").chmod(0o755)
         image = f"{self._builder}:{marker}"
         self._dockerd.docker("build", "--tag", image, str(context), buildkit=self._builder == "buildkit")
         return Image(image, compression)

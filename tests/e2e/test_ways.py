@@ -1,0 +1,188 @@
+"""Clients that nobody can patch push to the host, in three ways; builder, host and registry are three machines."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.rig.authority import Authority
+from tests.rig.client import Client
+from tests.rig.daemon import Daemon
+from tests.rig.front import Passed
+from tests.rig.images import build_image, busybox
+from tests.rig.lan import Lan
+from tests.rig.programs import missing_privilege
+from tests.rig.until import until
+from tests.rig.ways import ADDRESSES, CENTRAL, HOST, REGISTRY, Builder, Central, Host, Way
+
+WAYS: tuple[Way, ...] = get_args(Way)
+CLIENTS = ["docker", "skopeo", "buildah", "ctr"]
+LAYERS = 2
+"""Of each image of the clients."""
+SMALL = 16384
+"""More than any manifest, config or answer of these images has in bytes, and less than their first layer."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that every way has in common."""
+
+    lan: Lan
+    authority: Authority
+    host: Host
+    central: Central
+
+
+@pytest.fixture(scope="module")
+def site(scratch: Path) -> Iterator[Site]:
+    """Three machines: two of them run, the third is `builder`."""
+    if missing := missing_privilege():
+        pytest.skip(missing)
+    directory = Path(tempfile.mkdtemp(dir=scratch))
+    authority = Authority(directory / "authority")
+    with Lan(ADDRESSES) as lan:
+        central = Central(scratch, directory / "central", lan, authority)
+        host = Host(directory / "h", lan, authority)
+        with central.running(), host.running():
+            yield Site(lan, authority, host, central)
+        assert not host.daemon.complaints()
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each of them."""
+    chosen: Way = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def builder(scratch: Path, site: Site, way: Way) -> Iterator[Builder]:
+    """The third machine, on its way."""
+    builder = Builder(scratch, Path(tempfile.mkdtemp(dir=scratch)), site.lan, site.authority, way)
+    with builder.running():
+        yield builder
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, builder: Builder, directory: Path) -> Client:
+    """The client that a test's parameter names."""
+    return builder.client(request.param, directory)
+
+
+@pytest.fixture
+def repository() -> str:
+    """A repository of the test's own, which is what the images in it are marked with."""
+    return f"app-{uuid.uuid4().hex}"
+
+
+@pytest.mark.parametrize("client", CLIENTS, indirect=True)
+def test_it_lands_in_the_host(client: Client, builder: Builder, site: Site, repository: str) -> None:
+    """What the builder pushes is in the host's containerd by the registry's name, runs, and gets to the registry."""
+    pushed = builder.push(client, client.make(repository), repository)
+    _runs(site, repository, pushed)
+    site.host.daemon.wait(_named(repository), "replicated")
+    _is_central(site, repository, pushed)
+
+
+@pytest.mark.parametrize("client", ["docker", "ctr"], indirect=True)
+def test_the_registry_is_cut_off_during_a_deploy(client: Client, builder: Builder, site: Site, repository: str) -> None:
+    """Before anything of the image is there: it starts all the same, and gets there once the cable is mended."""
+    with _nothing_gets_away(site.host.daemon):
+        pushed = builder.push(client, client.make(repository), repository)
+        site.lan.cut(HOST, CENTRAL)
+    try:
+        _runs(site, repository, pushed)
+        assert site.central.manifest(repository, "v1") is None
+    finally:
+        site.lan.mend(HOST, CENTRAL)
+    site.host.daemon.wait(_named(repository), "replicated")
+    _is_central(site, repository, pushed)
+
+
+@pytest.mark.parametrize("way", ["own name", "in its place"], indirect=True)
+@pytest.mark.parametrize("client", ["docker", "skopeo"], indirect=True)
+def test_a_push_while_the_registry_is_cut_off(client: Client, builder: Builder, site: Site, repository: str) -> None:
+    """Where nothing is between builder and host, the whole deploy goes as ever."""
+    site.lan.cut(HOST, CENTRAL)
+    try:
+        pushed = builder.push(client, client.make(repository), repository)
+        _runs(site, repository, pushed)
+    finally:
+        site.lan.mend(HOST, CENTRAL)
+    site.host.daemon.wait(_named(repository), "replicated")
+    _is_central(site, repository, pushed)
+
+
+@pytest.mark.parametrize("way", ["behind a front"], indirect=True)
+@pytest.mark.parametrize("client", CLIENTS, indirect=True)
+def test_layers_do_not_pass_the_front(client: Client, builder: Builder, site: Site, repository: str) -> None:
+    """It redirects each upload, and sees no more than what is small; what it takes is for the mirror."""
+    builder.push(client, client.make(repository), repository)
+    passed = until(lambda: _with_manifest(site.central.passed(repository)), "the front has logged all of it")
+    assert {request.status for request in passed if request.method == "POST"} == {307}
+    assert {request.method for request in passed} == {"HEAD", "POST", "PUT"}
+    assert max(request.taken for request in passed) < SMALL
+    assert {request.path for request in passed if request.method == "PUT"} == {f"/v2/{repository}/manifests/v1"}
+
+
+def _with_manifest(passed: list[Passed]) -> list[Passed]:
+    """All requests of a push; none as long as its last is not there."""
+    return passed if any(request.method == "PUT" for request in passed) else []
+
+
+@pytest.mark.parametrize("way", ["behind a front"], indirect=True)
+@pytest.mark.parametrize("client", CLIENTS, indirect=True)
+def test_a_pull_past_the_front(client: Client, builder: Builder, site: Site, repository: str, directory: Path) -> None:
+    """A builder pulls what only the registry has, and what it has pushed but is not there yet.
+
+    That comes from the mirror itself, but for a small layer that may be there by then.
+    """
+    there, here = f"{repository}-there", f"{repository}-here"
+    layout = build_image(directory / "layout", [busybox(there)])
+    site.central.push(layout, there)
+    assert builder.pull(client, there) == layout.digest
+    with _nothing_gets_away(site.host.daemon):
+        pushed = builder.push(client, client.make(here), here)
+        assert builder.pull(client, here) == pushed
+        assert site.central.manifest(here, "v1") is None
+    passed = until(lambda: _with_layers(site.central.passed(here)), "the front has logged all of it")
+    assert max(request.given for request in passed) < SMALL
+
+
+def _with_layers(passed: list[Passed]) -> list[Passed]:
+    """All requests of a pull; none as long as config and both layers are not there."""
+    got = {request.path for request in passed if request.method == "GET" and "/blobs/" in request.path}
+    return passed if len(got) > LAYERS else []
+
+
+@contextmanager
+def _nothing_gets_away(daemon: Daemon) -> Iterator[None]:
+    """Have replication wait: it sends a byte per second."""
+    daemon.cli("limits", "--rate", "1").check_returncode()
+    try:
+        yield
+    finally:
+        daemon.cli("limits", "--rate", "0").check_returncode()
+
+
+def _named(repository: str) -> str:
+    return f"{REGISTRY}/{repository}:v1"
+
+
+def _runs(site: Site, repository: str, digest: str) -> None:
+    """A container starts without a pull; the image's marker is its repository."""
+    name = _named(repository)
+    assert site.host.containerd.images()[name] == digest
+    site.host.daemon.wait(name, "unpacked")
+    assert site.host.containerd.run_container(name).strip() == repository
+
+
+def _is_central(site: Site, repository: str, digest: str) -> None:
+    stored = site.central.manifest(repository, "v1")
+    assert stored is not None
+    assert stored.digest == digest
