@@ -4,7 +4,7 @@ Names and authorities are those of the builder's own `/etc`, as its operator wou
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from tests.rig.images import Layout
 from tests.rig.lan import Lan
 from tests.rig.programs import Programs
 from tests.rig.registry import Registry, Stored
+from tests.rig.web import Login
 
 Way = Literal["own name", "in its place", "behind a front"]
 
@@ -29,7 +30,11 @@ REGISTRY = "registry.example.com"
 MIRROR = "mirror.example.com"
 BUILDER, HOST, CENTRAL = "builder", "host", "central"
 ADDRESSES = {BUILDER: "192.0.2.1", HOST: "192.0.2.2", CENTRAL: "192.0.2.3"}  # RFC 5737 keeps them for examples
+LOGIN = Login("builder", "open sesame")
+"""What the central registry asks for; the daemon asks for nothing."""
 _PLAIN, _TLS, _BEHIND, _FOR_MIRRORS = 5000, 443, 5000, 5443
+_NETWORKS = {f"{ADDRESSES[name]}/32": "acme" for name in (BUILDER, CENTRAL)}
+_RULES = {"own": {"tenants": ["acme"], "repositories": ["**"]}}
 _OWN_NAME = f"{MIRROR}:{_PLAIN}"
 
 
@@ -50,7 +55,7 @@ class Central:
         address = ADDRESSES[CENTRAL]
         etc = _etc(directory / "etc", authority, "")
         certificate = authority.server("front", (REGISTRY, address))
-        self.registry = Registry(directory / "registry", _BEHIND)
+        self.registry = Registry(directory / "registry", _BEHIND, LOGIN)
         programs = Programs(scratch, directory / "front", etc=etc)
         self.front = Front(programs, etc, [(address, _TLS), (address, _FOR_MIRRORS)])
         shutil.copy(certificate["certificate"], etc / "nginx/registry.pem")
@@ -64,7 +69,8 @@ class Central:
     def push(self, layout: Layout, repository: str) -> None:
         """Push an image as `v1` to the registry itself, as nobody's builder."""
         with self._lan.on(CENTRAL):
-            skopeo_push(layout, f"{self.registry.host}/{repository}:v1")
+            login = f"--dest-creds={LOGIN.username}:{LOGIN.password}"
+            skopeo_push(layout, f"{self.registry.host}/{repository}:v1", login)
 
     def passed(self, repository: str) -> list[Passed]:
         """The requests of the builder about a repository that the front has answered."""
@@ -85,19 +91,30 @@ class Central:
 class Host:
     """The machine where images are to run: its containerd, and the daemon.
 
-    It stands in for the registry at the ports where builders expect that, and reaches the real one by its address.
+    It knows builder and front by their addresses, and takes no password from either. It stands in for
+    the registry at the ports where builders expect that, and reaches the real one by its address.
     """
 
     def __init__(self, directory: Path, lan: Lan, authority: Authority) -> None:
         self._lan = lan
         self.containerd = Containerd(directory / "c")
         address, certificate = ADDRESSES[HOST], authority.server("mirror", (REGISTRY, MIRROR))
-        upstream = {"url": f"https://{ADDRESSES[CENTRAL]}:{_FOR_MIRRORS}", "ca_file": str(authority.ca)}
+        (directory / "password").write_text(LOGIN.password)
+        upstream: dict[str, object] = {
+            "url": f"https://{ADDRESSES[CENTRAL]}:{_FOR_MIRRORS}",
+            "ca_file": str(authority.ca),
+            "username": LOGIN.username,
+            "password_file": str(directory / "password"),
+        }
         listeners: dict[str, object] = {
             "plain": {"listen": f"{address}:{_PLAIN}"},
-            "tls": {"listen": f"{address}:{_TLS}", "tls": certificate},
+            "tls": {"listen": f"{address}:{_TLS}", "tls": certificate, "identify": ["network"]},
         }
-        settings = {"listeners": listeners}
+        settings: dict[str, Mapping[str, object]] = {
+            "listeners": listeners,
+            "identity": {"networks": _NETWORKS},
+            "rules": _RULES,
+        }
         self.daemon = Daemon(directory / "daemon", self.containerd.address, {REGISTRY: upstream}, settings=settings)
 
     @contextmanager
@@ -131,7 +148,14 @@ class Builder:
         return _OWN_NAME if self._way == "own name" else REGISTRY
 
     def client(self, program: str, directory: Path) -> Client:
-        """One of its clients, with a state of its own."""
+        """One of its clients, with a state of its own; it is logged in where it meets the registry itself."""
+        client = self._client(program, directory)
+        if self._way == "behind a front":
+            with self._lan.on(BUILDER):
+                client.log_in(REGISTRY, LOGIN)
+        return client
+
+    def _client(self, program: str, directory: Path) -> Client:
         plain = self._way == "own name"
         ca, own = None if plain else SYSTEM, self._programs.with_state(directory)
         if program == "docker":
