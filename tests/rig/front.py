@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Passed:
 
 
 class Front(Process):
-    """nginx, which has its configuration, certificate and authorities in the `/etc` of `programs`."""
+    """nginx, which has its configuration, certificate and authorities in `etc`, the `/etc` of `programs`."""
 
     name = "nginx"
 
@@ -59,9 +59,9 @@ class Front(Process):
         super().__init__(programs.state)
         self._programs = programs
         self._answers_at = answers_at
-        site = etc / "nginx/conf.d"
-        site.mkdir(parents=True)
-        (site / "registry.conf").write_bytes(SITE.read_bytes())
+        self._site = etc / "nginx/conf.d/registry.conf"
+        self._site.parent.mkdir(parents=True)
+        self._site.write_text(SITE.read_text())
         (etc / "nginx/nginx.conf").write_text(_MAIN.format(state=self.directory))
 
     def command(self) -> list[str]:
@@ -71,6 +71,12 @@ class Front(Process):
     def is_ready(self) -> bool:
         """Whether it takes connections at all its addresses."""
         return all(map(_takes_connections, self._answers_at))
+
+    def restart(self, change: Callable[[str], str]) -> None:
+        """Have it run with the shipped configuration after a change."""
+        self.stop()
+        self._site.write_text(change(SITE.read_text()))
+        self.start()
 
     def passed(self) -> Iterator[Passed]:
         """The requests that it has answered."""

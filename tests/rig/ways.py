@@ -3,6 +3,7 @@
 Names and authorities are those of the builder's own `/etc`, as its operator would have written them.
 """
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,17 @@ class Central:
         with self._lan.on(CENTRAL):
             login = f"--dest-creds={LOGIN.username}:{LOGIN.password}"
             skopeo_push(layout, f"{self.registry.host}/{repository}:v1", login)
+
+    @contextmanager
+    def proxying_manifests(self) -> Iterator[None]:
+        """Have the front take manifests to the mirror, for clients that cannot follow a redirect with a body."""
+        with self._lan.on(CENTRAL):
+            self.front.restart(lambda site: re.sub(r"(PUT /v2/\S+ +)redirect;", r"\1mirror;", site))
+        try:
+            yield
+        finally:
+            with self._lan.on(CENTRAL):
+                self.front.restart(str)
 
     def passed(self, repository: str) -> list[Passed]:
         """The requests of the builder about a repository that the front has answered."""
