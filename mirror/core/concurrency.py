@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 _Item = TypeVar("_Item")
@@ -70,6 +70,34 @@ class Locks:
             lock = self._locks[key] = asyncio.Lock()
         async with lock:
             yield
+
+
+class Together(Generic[_Result]):
+    """Work that several want at the same time is done once for all of them, and ends in the same way for all."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, asyncio.Future[_Result]] = {}
+
+    async def do(self, key: str, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do the work, or wait for whoever is at the same already; if he is cancelled, the next one begins anew."""
+        while under_way := self._under_way.get(key):
+            await asyncio.wait([under_way])
+            if not under_way.cancelled():
+                return under_way.result()
+        future = self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            result = await work()
+        except Exception as error:
+            future.set_exception(error)
+            future.exception()  # or asyncio complains where nobody else waits
+            raise
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            del self._under_way[key]
+        future.set_result(result)
+        return result
 
 
 class SharedLock:

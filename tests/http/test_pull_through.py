@@ -95,6 +95,7 @@ def test_a_cold_blob(wire: Wire, there: Wire, proxy: Proxy, repository: str, siz
     cold = blob(wire, repository, digest)
     assert (cold.status, cold.body, cold.headers["X-Cache"]) == (200, data, "miss")
     assert cold.headers["Content-Length"] == str(size)
+    assert cold.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
     warm = blob(wire, repository, digest)
     assert (warm.status, warm.body, warm.headers["X-Cache"]) == (200, data, "hit")
     assert len(proxy.seen("GET", BLOBS)) == 1
@@ -252,6 +253,16 @@ def test_a_hanging_upstream(wire: Wire, there: Wire, proxy: Proxy, repository: s
             read(wire.stream(f"/v2/{repository}/blobs/{digest}", {}))
     else:
         assert blob(wire, repository, digest).status == 502
+
+
+@pytest.mark.parametrize("reference", ["v1", digest_of(b"manifest")])
+def test_many_ask_a_hanging_upstream(wire: Wire, proxy: Proxy, repository: str, reference: str) -> None:
+    """They are not made to wait one after the other."""
+    proxy.arm(StallAnswer(), times=None)
+    with ThreadPoolExecutor(READERS) as pool:
+        answers = pool.map(lambda _: tagged(wire, repository, reference).status, range(READERS))
+        assert set(answers) == {502}
+    assert len(proxy.requests) <= 3  # what came when the first had ended
 
 
 @pytest.mark.parametrize("how", ["other bytes", "other digest", "no manifest", "hanging"])

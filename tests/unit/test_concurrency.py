@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from mirror.core.concurrency import Locks, SharedLock, in_order, run_all
+from mirror.core.concurrency import Locks, SharedLock, Together, in_order, run_all
 
 
 class Gauge:
@@ -161,3 +161,56 @@ async def test_who_is_alone_shares_with_nobody() -> None:
         first.set()
         second.set()
     assert steps == ["a", "b", "alone", "over", "c", "d"]
+
+
+class Question:
+    """Is asked, counts how often, and answers when it is told what."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def ask(self) -> str:
+        """The answer."""
+        self.asked += 1
+        return await asyncio.shield(self.answer)
+
+
+async def _asking(together: Together[str], question: Question, key: str = "key") -> asyncio.Task[str]:
+    asking = asyncio.ensure_future(together.do(key, question.ask))
+    await asyncio.sleep(0)
+    return asking
+
+
+async def test_what_is_done_together_is_done_once() -> None:
+    """All who ask meanwhile get the one answer, and whoever comes later another; another key is another matter."""
+    together, question = Together[str](), Question()
+    asking = [await _asking(together, question) for _ in range(3)]
+    other = await _asking(together, question, "other")
+    assert question.asked == 2
+    question.answer.set_result("answer")
+    assert await asyncio.gather(*asking, other) == ["answer"] * 4
+    assert await together.do("key", question.ask) == "answer"
+    assert question.asked == 3
+
+
+async def test_what_fails_together() -> None:
+    """All hear why, and nobody tries it again by himself."""
+    together, question = Together[str](), Question()
+    asking = [await _asking(together, question) for _ in range(3)]
+    question.answer.set_exception(ValueError("no"))
+    ended = await asyncio.gather(*asking, return_exceptions=True)
+    assert [str(error) for error in ended] == ["no"] * 3
+    assert question.asked == 1
+
+
+async def test_who_was_at_it_leaves() -> None:
+    """The next one begins anew, for all who are left; whoever only waits may leave, too."""
+    together, question = Together[str](), Question()
+    first, second, third, fourth = [await _asking(together, question) for _ in range(4)]
+    for leaving in (first, third):
+        leaving.cancel()
+    await asyncio.wait([first, third])
+    question.answer.set_result("answer")
+    assert [await second, await fourth] == ["answer"] * 2
+    assert question.asked == 2

@@ -5,13 +5,6 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from mirror.core.errors import (
-    ContentMissingError,
-    JournalUnavailableError,
-    StoreUnavailableError,
-    TenantFullError,
-    UpstreamError,
-)
 from mirror.core.ports import NO_CLAIM, Claim
 from mirror.core.signal import Signal
 from mirror.core.through.adopt import Adopter
@@ -118,15 +111,10 @@ class Borrower:
                 await fetch.ended()
             came = await self._adopter.grant(loan.repository, loan.digest, loan.claim(fetch.size))
             _log.info("blob.borrowed", repository=str(loan.repository), blob=loan.digest, came=came)
-        except (
-            ContentMissingError,
-            JournalUnavailableError,
-            RegistryError,
-            StoreUnavailableError,
-            TenantFullError,
-            UpstreamError,
-        ) as error:
-            _log.info("blob.not_lent", source=str(loan.source), blob=loan.digest, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the builder hears of it when the manifest comes
+            _log.info(
+                "blob.not_lent", source=str(loan.source), blob=loan.digest, reason=str(error) or type(error).__name__
+            )
         finally:
             self._loans.pop((loan.repository, loan.digest), None)
             loan.end()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -10,11 +10,11 @@ from mirror.core.errors import ContentMissingError, JournalUnavailableError, Sto
 from mirror.core.ports import Grants
 from mirror.core.through.adopt import Adopter
 from mirror.oci.errors import RegistryError
-from mirror.oci.manifest import Manifest
+from mirror.oci.manifest import Descriptor, Manifest
 from mirror.oci.names import Digest, Repository
 
 _log = structlog.get_logger(__name__)
-_REMEMBERED = 1000
+_REMEMBERED = 16 * 1024 * 1024  # bytes of manifests
 
 Keep = Callable[[Repository, Manifest], Awaitable[None]]
 """Makes a manifest an image; raises RegistryError when it may not be one."""
@@ -40,7 +40,7 @@ class Keeper:
     def note(self, repository: Repository, manifest: Manifest) -> None:
         """A manifest was pulled."""
         self._waiting[repository, manifest.digest] = manifest
-        if len(self._waiting) > _REMEMBERED:
+        while sum(len(one.raw) for one in self._waiting.values()) > _REMEMBERED:
             self._waiting.popitem(last=False)
         self.arrived(repository, manifest.digest)
 
@@ -79,10 +79,19 @@ class Keeper:
     async def _is_whole(self, repository: Repository, manifest: Manifest) -> bool:
         """Whether all of it is here; of an index, whether any image of it is."""
         if manifest.manifests:
-            return any([await self._is_kept(repository, child.digest) for child in manifest.manifests])
+            return await self._has_kept_one_of(repository, manifest.manifests)
         needed = [blob.digest for blob in manifest.blobs if not blob.is_foreign]
         held = await self._grants.granted(repository, needed)
-        return all([digest in held or await self._adopted(repository, digest) for digest in needed])
+        for digest in needed:
+            if digest not in held and not await self._adopted(repository, digest):
+                return False
+        return True
+
+    async def _has_kept_one_of(self, repository: Repository, children: Iterable[Descriptor]) -> bool:
+        for child in children:
+            if await self._is_kept(repository, child.digest):
+                return True
+        return False
 
     async def _is_kept(self, repository: Repository, digest: Digest) -> bool:
         held = await self._grants.media_type(repository, digest)

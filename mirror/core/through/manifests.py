@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from mirror.core.admission import Admission
-from mirror.core.concurrency import Locks
+from mirror.core.concurrency import Together
 from mirror.core.errors import UpstreamError
 from mirror.core.leases import let_go
 from mirror.core.ports import Content, Grants, Leases, Upstream
@@ -33,23 +33,25 @@ class ManifestFetcher:
         self._upstreams = upstreams
         self._admission = admission
         self._new_id = new_id
-        self._locks = Locks()
+        self._fetches: Together[Manifest | None] = Together()
 
     async def fetch(self, repository: Repository, digest: Digest) -> Manifest | None:
-        """Store a manifest and grant it; None if somebody else has just done so.
+        """Store a manifest and grant it; None if it has just come.
 
         Raises:
             RegistryError: MANIFEST_UNKNOWN, NO_ROOM.
             UpstreamError: it cannot be had, or is not what it should be.
             StoreUnavailableError, JournalUnavailableError.
         """
-        async with self._locks.alone(f"{repository}@{digest}"):
-            if await self._is_here(repository, digest):
-                return None
-            manifest = await self._read(repository, digest)
-            self._admission.check(len(manifest.raw))
-            await self._store(repository, manifest)
-            return manifest
+        return await self._fetches.do(f"{repository}@{digest}", lambda: self._fetch(repository, digest))
+
+    async def _fetch(self, repository: Repository, digest: Digest) -> Manifest | None:
+        if await self._is_here(repository, digest):
+            return None
+        manifest = await self._read(repository, digest)
+        self._admission.check(len(manifest.raw))
+        await self._store(repository, manifest)
+        return manifest
 
     async def read(self, digest: Digest, media_type: str) -> Manifest:
         """A manifest that is here. Raises ContentMissingError, StoreUnavailableError."""

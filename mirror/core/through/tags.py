@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from mirror.core.concurrency import Locks
+from mirror.core.concurrency import Together
 from mirror.core.errors import UpstreamError
 from mirror.core.jobs import Kind, State
 from mirror.core.ports import Clock, Grants, Images, Jobs, Transfers, Upstream, UpstreamTag
@@ -38,7 +38,7 @@ class Tags:
         self._jobs = jobs
         self._transfers = transfers
         self._clock = clock
-        self._locks = Locks()
+        self._questions: Together[Named] = Together()
 
     async def resolve(self, repository: Repository, reference: Reference, upstream: Upstream, lasts: float) -> Named:
         """What a tag means. What was pushed or asked for in the last so many seconds counts without asking again.
@@ -52,8 +52,8 @@ class Tags:
             if here is None:
                 raise RegistryError(Problem.MANIFEST_UNKNOWN, str(reference))
             return Named(here.digest)
-        async with self._locks.alone(repository.image(reference)):  # however many want to know, one of them asks
-            return await self._resolve(repository, reference, upstream, lasts)
+        name = repository.image(reference)
+        return await self._questions.do(name, lambda: self._resolve(repository, reference, upstream, lasts))
 
     async def _resolve(self, repository: Repository, reference: Reference, upstream: Upstream, lasts: float) -> Named:
         here = await self._here(repository, reference)
