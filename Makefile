@@ -15,6 +15,10 @@ bin := .venv/bin
 debian := $(CURDIR)/.run/debian
 of_containerd := -m containerd tests/contract tests/e2e tests/faults/test_kills.py tests/faults/test_containerd.py
 
+# Benchmarks choose the way by themselves; what clients are told to do is the same on both.
+of_the_way := tests/e2e tests/faults tests/security/test_table.py tests/soak --ignore-glob='tests/e2e/*bench*.py' \
+	--ignore=tests/e2e/test_ways.py --ignore=tests/e2e/test_setup.py --ignore=tests/e2e/test_readme.py
+
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -34,7 +38,7 @@ test-all: install ## the whole suite
 	$(as_root) $(bin)/pytest
 
 test-stream: install ## what depends on the way of blobs into containerd, on the other one
-	$(as_root) env IMPORT=stream SOAK_MINUTES=1 $(bin)/pytest tests/e2e tests/faults tests/security/test_table.py tests/soak
+	$(as_root) env IMPORT=stream SOAK_MINUTES=1 $(bin)/pytest $(of_the_way)
 
 clients: install ## the tests of real clients, on the newer versions in Debian testing
 	@.ci/install debootstrap
