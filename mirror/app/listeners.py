@@ -22,6 +22,8 @@ from mirror.identity.networks import Networks
 from mirror.identity.tokens import TokenList
 from mirror.runtime.watched import UnusableFileError
 
+_OPERATOR = Principal("operator")
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -47,6 +49,7 @@ class Listeners:
         self.connections = _connections(settings, clock)
         self.meter = Meter(clock, settings.callers.requests, settings.callers.burst)
         self.all = [self._listener(name, listener) for name, listener in settings.listeners.items()]
+        self.all.append(_operators(settings.admin))
 
     def tasks(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run beside them, by names."""
@@ -68,6 +71,14 @@ class Listeners:
             service=(jwt.service or jwt.audience) if jwt and not issuer else SERVICE,
         )
         return Door(identification, challenge, self._policy, issuer)
+
+
+def _operators(settings: config.Admin) -> Listener:
+    """Where operators push to, who may push anything: whoever gets at containerd and the journal can do that anyway."""
+    identification = Identification(otherwise=_OPERATOR)
+    challenge = Challenge(takes_credentials=False)
+    listener = config.Listener(listen=f"unix:{settings.push_socket}", group=settings.group)
+    return Listener("operators", listener, Door(identification, challenge, Policy(None)), None)
 
 
 def _connections(settings: config.Settings, clock: Clock) -> Connections:

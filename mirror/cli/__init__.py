@@ -9,6 +9,7 @@ from mirror.cli.drain import drain
 from mirror.cli.evict import evict
 from mirror.cli.jobs import jobs
 from mirror.cli.limits import limits
+from mirror.cli.push import push
 from mirror.cli.serve import serve
 from mirror.cli.setup import setup
 
@@ -24,6 +25,7 @@ main.add_command(status)
 main.add_command(wait)
 main.add_command(jobs)
 main.add_command(drain)
+main.add_command(push)
 main.add_command(limits)
 main.add_command(evict)
 main.add_command(check)

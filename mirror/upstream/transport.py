@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -51,10 +52,11 @@ class Transport:
     """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up.
 
     While `breaker` is open none is made but the probe. Proxies that the environment names are not used: what is
-    not in the settings does not count.
+    not in the settings does not count. With `socket`, all of them go to that unix socket, under the names that they
+    have.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of, each by name
         self,
         base: URL,
         *,
@@ -64,6 +66,7 @@ class Transport:
         clock: Clock,
         breaker: Breaker,
         stall: float,
+        socket: Path | None = None,
     ) -> None:
         self._base = base
         self._authorization = Authorization(base, credentials, self._ask_token_server, clock)
@@ -71,11 +74,12 @@ class Transport:
         self._proxy = proxy
         self._breaker = breaker
         self._stall = stall
+        self._socket = socket
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            connector=self._connector(),
             auto_decompress=False,
             requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
@@ -86,6 +90,11 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._socket:
+            return aiohttp.UnixConnector(str(self._socket), limit=0)
+        return aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
 
     def url(self, path: str) -> URL:
         """An address of the upstream."""

@@ -1,5 +1,6 @@
 """A circuit breaker: while an upstream is away, one probe now and then asks for it, and nobody else does."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -13,6 +14,8 @@ from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
 _FAILURES = 3
+NEVER = sys.maxsize
+"""So many failures in a row that it does not open for them."""
 
 
 class Condition(StrEnum):
@@ -24,14 +27,15 @@ class Condition(StrEnum):
 
 
 class Breaker:
-    """Open after some failures in a row, until a probe gets through; or for as long as a Retry-After asks for.
+    """Open after some `failures` in a row, until a probe gets through; or for as long as a Retry-After asks for.
 
     A failure is one that says nothing about the request itself (`UpstreamError.away`). Whoever talks to the upstream
     does so within `guard`.
     """
 
-    def __init__(self, *, clock: Clock, random: Random, backoff: Backoff) -> None:
+    def __init__(self, *, clock: Clock, random: Random, backoff: Backoff, failures: int = _FAILURES) -> None:
         self._clock = clock
+        self._opens_after = failures
         self._random = random
         self._backoff = backoff
         self._failures = 0
@@ -59,7 +63,7 @@ class Breaker:
 
     @property
     def _is_away(self) -> bool:
-        return self._failures >= _FAILURES
+        return self._failures >= self._opens_after
 
     @property
     def _rest(self) -> float:
