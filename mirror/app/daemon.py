@@ -32,11 +32,13 @@ from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
 from mirror.core.seen import Seen
 from mirror.core.signal import Signal
+from mirror.core.timeline import Arrivals
 from mirror.core.unpack import Unpacker
 from mirror.core.usage import Uses
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
 from mirror.oci.platforms import parse_platform
+from mirror.runtime.lag import measure
 
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
@@ -48,15 +50,19 @@ class Daemon:
         self.changed = changed = Signal()
         board, gate = Board(), Gate()
         self.clock = rooms.clock
+        self.metrics = rooms.metrics
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
         self.space = Space(settings, rooms, seen)
         self.pulling = Pulling(settings, rooms, _pull(rooms, seen), self.space.admission)
+        self.arrivals = Arrivals()
         lend = self.pulling.borrower.borrow
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend)
-        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, self.pulling.borrower.settle)
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend, self.arrivals)
+        self.manifest_push = _manifest_push(
+            settings, rooms, changed, gate, self.space, self.pulling.borrower.settle, self.arrivals
+        )
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
@@ -93,6 +99,7 @@ class Daemon:
         return {
             "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
+            "lag": partial(measure, rooms.metrics.lagged),
             "sweep": self.blob_push.sweep,
             "reconcile": self.reconciler.watch,
             "evict": self.space.evictor.run,
@@ -121,7 +128,13 @@ class Daemon:
 
 
 def _blob_push(
-    settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space, lend: Lend
+    settings: config.Settings,
+    rooms: Rooms,
+    gate: Gate,
+    head_start: HeadStart,
+    space: Space,
+    lend: Lend,
+    arrivals: Arrivals,
 ) -> BlobPush:
     return BlobPush(
         content=rooms.content,
@@ -136,6 +149,8 @@ def _blob_push(
         admission=space.admission,
         limits=_upload_limits(settings),
         lend=lend,
+        arrivals=arrivals,
+        observer=rooms.metrics,
     )
 
 
@@ -150,7 +165,13 @@ def _pull(rooms: Rooms, seen: Seen) -> Pull:
 
 
 def _manifest_push(
-    settings: config.Settings, rooms: Rooms, changed: Signal, gate: Gate, space: Space, coming: Coming
+    settings: config.Settings,
+    rooms: Rooms,
+    changed: Signal,
+    gate: Gate,
+    space: Space,
+    coming: Coming,
+    arrivals: Arrivals,
 ) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
@@ -167,6 +188,8 @@ def _manifest_push(
         isolation=None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots),
         verification=make_verification(settings.verify, rooms.grants),
         coming=coming,
+        arrivals=arrivals,
+        observer=rooms.metrics,
     )
 
 

@@ -14,8 +14,11 @@ from aiohttp import web
 from mirror import config
 from mirror.app.daemon import Daemon
 from mirror.app.listeners import Listener, Listeners
+from mirror.app.metrics import make_exposition
+from mirror.app.rooms import Rooms
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
+from mirror.http.metrics import Exposition
 from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
@@ -25,14 +28,19 @@ _CANCELLED_WITHIN = 1.0
 
 
 @asynccontextmanager
-async def listening(settings: config.Settings, daemon: Daemon, listeners: Listeners) -> AsyncIterator[None]:
+async def listening(
+    settings: config.Settings, rooms: Rooms, daemon: Daemon, listeners: Listeners
+) -> AsyncIterator[None]:
     """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
 
     Those that only wait for something to happen are answered at once with what there is.
     """
     traffic = Traffic()
     async with AsyncExitStack() as stack:
-        admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
+        use = _admin_use_cases(daemon, make_exposition(rooms, daemon, listeners))
+        admin = admin_application(
+            use, registries=daemon.registries, clock=daemon.clock, answered=daemon.metrics.answered
+        )
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
         await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
@@ -63,6 +71,7 @@ async def _serve(
         meter=listeners.meter,
         traffic=traffic,
         clock=daemon.clock,
+        answered=daemon.metrics.answered,
     )
     runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
     if runner.server is None:
@@ -96,7 +105,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     )
 
 
-def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
+def _admin_use_cases(daemon: Daemon, expose: Exposition) -> AdminUseCases:
     return AdminUseCases(
         watch=daemon.watch,
         follow=daemon.follow,
@@ -108,6 +117,7 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         presence=daemon.presence,
         readiness=daemon.readiness,
         evictor=daemon.space.evictor,
+        expose=expose,
     )
 
 

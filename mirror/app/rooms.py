@@ -20,6 +20,7 @@ from mirror.containerd.probe import Probe
 from mirror.containerd.replacement import ContentReplacement
 from mirror.containerd.snapshots import Snapshotter
 from mirror.containerd.stream import StreamImporter
+from mirror.containerd.timing import Timing
 from mirror.core.jobs import Backoff
 from mirror.core.replication.breaker import Breaker
 from mirror.journal.db import Database
@@ -28,6 +29,7 @@ from mirror.journal.jobs import JobsTable
 from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
+from mirror.metrics.meters import Meters
 from mirror.runtime.clock import SystemClock
 from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
@@ -43,7 +45,12 @@ class Rooms:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
         self.database = database
-        self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
+        self.metrics = Meters()
+        self.channel = Channel(
+            settings.containerd.address,
+            settings.containerd.namespace,
+            interceptors=[Timing(self.metrics.called, self.clock)],
+        )
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
         self.files = ContentFiles()
         self.leases = LeaseManager(self.channel, self.clock)

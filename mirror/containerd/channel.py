@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -58,11 +58,19 @@ class Channel:
     """A lasting connection to the containerd at `socket`, speaking for `namespace`.
 
     It connects by itself, and again after a restart of containerd; calls made in between fail at once. `deadline` is
-    what a call may take, in seconds, unless it says otherwise. Make it inside the running event loop.
+    what a call may take, in seconds, unless it says otherwise; `interceptors` are around each one. Make it inside the
+    running event loop.
     """
 
-    def __init__(self, socket: Path, namespace: str, *, deadline: float = 10.0) -> None:
-        self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+    def __init__(
+        self,
+        socket: Path,
+        namespace: str,
+        *,
+        deadline: float = 10.0,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> None:
+        self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS, interceptors=interceptors)
         self.namespace = namespace
         self._deadline = deadline
         self._suspended: str | None = None

@@ -72,12 +72,12 @@ class Capacity:
 
     def tightest(self) -> Level | None:
         """That of containerd's filesystems with the least to spare; None when none is known."""
-        return min(self._levels(), key=lambda level: level.spare, default=None)
+        return min(self.levels(), key=lambda level: level.spare, default=None)
 
     def excess(self) -> int:
         """How many bytes must go: none until a filesystem is fuller than `evict_at`, then down to `evict_to`."""
         marks = self._marks
-        full = [level for level in self._levels() if level.above(marks.evict_at) > 0]
+        full = [level for level in self.levels() if level.above(marks.evict_at) > 0]
         return max((level.above(marks.evict_to) for level in full), default=0)
 
     def shortage(self) -> str | None:
@@ -88,8 +88,9 @@ class Capacity:
         level = self.tightest()
         return str(level) if level and level.spare <= 0 else None
 
-    def _levels(self) -> list[Level]:
-        levels = [self._level(directory) for directory in self._directories]
+    def levels(self) -> list[Level]:
+        """Those of containerd that are known."""
+        levels = [self._level(directory) for directory in sorted(self._directories)]
         return [level for level in levels if level]
 
     def _level(self, directory: Path) -> Level | None:

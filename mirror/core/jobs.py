@@ -11,6 +11,7 @@ from mirror.core.errors import (
     StoreUnavailableError,
     UpstreamError,
 )
+from mirror.core.timeline import Span
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
@@ -54,7 +55,7 @@ FINISHED = frozenset({State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED})
 class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
-    `subject` is the digest that it refers to, and `referrer` how it is listed there.
+    `subject` is the digest that it refers to, and `referrer` how it is listed there; `bytes` is when it came.
     """
 
     repository: Repository
@@ -65,6 +66,7 @@ class NewJob:
     now: float
     subject: Digest | None = None
     referrer: Descriptor | None = None
+    bytes: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class NewDelete:
 class Job:
     """An acknowledged push or delete on its way; a greater `id` was acknowledged later.
 
-    `lease` holds what was pushed; it is empty for a delete, which holds nothing.
+    `lease` holds what was pushed; it is empty for a delete, which holds nothing. `bytes` is when they came, where that
+    was seen.
     """
 
     id: int
@@ -92,6 +95,7 @@ class Job:
     media_type: str
     lease: str
     created: float
+    bytes: Span | None = None
 
     @property
     def image(self) -> str:
@@ -101,7 +105,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did."""
+    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did.
+
+    `ended` is when there was nothing more to do, in Unix seconds.
+    """
 
     job: Job
     kind: Kind
@@ -109,15 +116,33 @@ class Task:
     attempts: int
     not_before: float
     reason: str
+    ended: float | None = None
+
+
+class Cause(StrEnum):
+    """Whose failure it was, in a word."""
+
+    NONE = ""
+    UPSTREAM_AWAY = "upstream away"
+    UPSTREAM_BUSY = "upstream busy"
+    UPSTREAM_REFUSED = "upstream refused"
+    CONTAINERD = "containerd"
+    JOURNAL = "journal"
+    LOST = "lost"
+    NOT_RUNNABLE = "not runnable"
+    REFUSED = "refused"
+    INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: the task's next state, when it is due again (Unix time) and why."""
+    """How an attempt ended, and when: the task's next state, when it is due again and why. Times are Unix seconds."""
 
     state: State
     reason: str = ""
     not_before: float = 0.0
+    cause: Cause = Cause.NONE
+    ended: float | None = None
 
 
 class Random(Protocol):
@@ -145,7 +170,9 @@ class Backoff:
         return random.uniform(0.0, min(self.longest, doubled))
 
 
-def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: Random) -> Outcome:
+def decide(  # noqa: PLR0911 - a table, one row a case
+    error: Exception, attempts: int, now: float, backoff: Backoff, random: Random
+) -> Outcome:
     """What becomes of a task whose attempt failed with `error` after `attempts` earlier failures.
 
     Transient errors are retried for ever; an upstream's Retry-After, up to an hour, is a lower bound. Everything else
@@ -155,14 +182,19 @@ def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random
     match error:
         case UpstreamError(transient=True):
             wait = max(backoff.delay(attempts, random), error.retry_after or 0.0)
-            return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon))
-        case StoreUnavailableError() | JournalUnavailableError():
-            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
+            cause = Cause.UPSTREAM_AWAY if error.away else Cause.UPSTREAM_BUSY
+            return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon), cause)
+        case StoreUnavailableError():
+            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random), Cause.CONTAINERD)
+        case JournalUnavailableError():
+            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random), Cause.JOURNAL)
         case ContentMissingError():
-            return Outcome(State.PARKED, f"lost: {error}")
+            return Outcome(State.PARKED, f"lost: {error}", cause=Cause.LOST)
         case BadLayerError():
-            return Outcome(State.PARKED, f"not runnable: {error}")
-        case UpstreamError() | RegistryError():
-            return Outcome(State.PARKED, str(error))
+            return Outcome(State.PARKED, f"not runnable: {error}", cause=Cause.NOT_RUNNABLE)
+        case UpstreamError():
+            return Outcome(State.PARKED, str(error), cause=Cause.UPSTREAM_REFUSED)
+        case RegistryError():
+            return Outcome(State.PARKED, str(error), cause=Cause.REFUSED)
         case _:
-            return Outcome(State.PARKED, f"internal error: {error!r}")
+            return Outcome(State.PARKED, f"internal error: {error!r}", cause=Cause.INTERNAL)

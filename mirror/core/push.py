@@ -15,8 +15,9 @@ from mirror.core.errors import DigestMismatchError, JournalUnavailableError, Sto
 from mirror.core.fairness import AtOnce
 from mirror.core.leases import let_go
 from mirror.core.party import NOBODY, Party
-from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
+from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, Nobody, Observer, UploadRow, Uploads
 from mirror.core.sessions import Sessions
+from mirror.core.timeline import Arrivals, Span
 from mirror.core.upload import Chunk, check_length, check_size, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
@@ -85,6 +86,8 @@ class BlobPush:
         admission: Admission,
         limits: UploadLimits,
         lend: Lend | None = None,
+        arrivals: Arrivals | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -98,6 +101,8 @@ class BlobPush:
         self._admission = admission
         self._limits = limits
         self._lend = lend
+        self._arrivals = arrivals or Arrivals()
+        self._observer = observer or Nobody()
         self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
         self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
@@ -105,6 +110,10 @@ class BlobPush:
         self._open: dict[str, _Open] = {}
         self._writing: set[str] = set()
         self._beginning: set[str] = set()
+
+    def sessions(self) -> int:
+        """How many were begun and not finished."""
+        return self._sessions.number()
 
     def in_flight(self) -> frozenset[str]:
         """The leases of sessions and mounts that the journal does not know of yet."""
@@ -222,6 +231,8 @@ class BlobPush:
             self._begun.pop(upload_id, None)
             earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
             self._sessions.end(upload)
+        self._arrivals.note(repository, digest, Span(upload.touched, self._clock.now()))
+        self._observer.received(ingest.offset)
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
 from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
-from mirror.core.ports import Clock, Jobs, Leases, Rule
+from mirror.core.ports import Clock, Jobs, Leases, Nobody, Observer, Rule
 from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ class Worker:
         upstreams: UpstreamLimits | None = None,
         in_flight: Callable[[], frozenset[str]],
         changed: Signal,
+        observer: Observer | None = None,
     ) -> None:
         self._kind = kind
         self._attempt = attempt
@@ -66,6 +67,7 @@ class Worker:
         self._running: Counter[str] = Counter()
         self._claims = 0
         self._changed = changed
+        self._observer = observer or Nobody()
         self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
@@ -98,7 +100,8 @@ class Worker:
         job = task.job
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
-                outcome = await self._outcome(task)
+                outcome = replace(await self._outcome(task), ended=self._clock.now())
+                self._observer.attempted(task, outcome)
                 await outlast(self._clock, lambda: self._jobs.settle(task, outcome))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:

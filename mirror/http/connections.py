@@ -131,6 +131,11 @@ class Connections:
         self._open = set[Connection]()
         self._refused = Counter[str]()
 
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
     def factory(self, server: web.Server) -> Callable[[], Connection]:
         """What makes a protocol for each connection to a server of aiohttp."""
         return lambda: Connection(server(), self)

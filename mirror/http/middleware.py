@@ -1,9 +1,10 @@
 """Around every request: an id, one line in the log, and the one place where an error becomes an answer."""
 
 import uuid
+from collections.abc import Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from mirror.core.errors import (
@@ -18,14 +19,17 @@ from mirror.http.identify import PRINCIPAL
 from mirror.http.peer import peer
 from mirror.oci.errors import Problem, RegistryError
 
+Answered = Callable[[str, str, int, float], None]
+"""Is told of each answer: the request's method, the pattern of its path, the status and the seconds it took."""
+
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
 _FULL_FOR = "60"
 _CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
 
-def request_log(clock: Clock) -> Middleware:
-    """Give every request an id, and write one line when it has been answered."""
+def request_log(clock: Clock, answered: Answered) -> Middleware:
+    """Give every request an id, and write one line when it has been answered; and count it."""
 
     @web.middleware
     async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -39,13 +43,15 @@ def request_log(clock: Clock) -> Middleware:
                 status = response.status
                 return response
             finally:
+                seconds = clock.monotonic() - began
+                answered(_method(request), _route(request), status, seconds)
                 _log.info(
                     "http.request",
                     method=request.method,
                     path=request.path,
                     ns=request.query.get("ns"),
                     status=status,
-                    seconds=round(clock.monotonic() - began, 4),
+                    seconds=round(seconds, 4),
                     received=request.content_length,
                     agent=request.headers.get("User-Agent"),
                     principal=_principal(request),
@@ -53,6 +59,17 @@ def request_log(clock: Clock) -> Middleware:
                 )
 
     return log
+
+
+def _method(request: web.Request) -> str:
+    """One of those that there are: clients may call theirs what they like."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
+
+
+def _route(request: web.Request) -> str:
+    """The pattern of the path, of which there are a few."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "none"
 
 
 def _principal(request: web.Request) -> str | None:

@@ -1,6 +1,6 @@
 """Statuses, tasks and upstreams as JSON: the same words for builders, for operators and in events."""
 
-from mirror.core.jobs import Task
+from mirror.core.jobs import State, Task
 from mirror.core.presence import Presence
 from mirror.core.progress import Progress
 from mirror.core.replication.breaker import Breaker
@@ -21,6 +21,19 @@ def render(status: Status) -> dict[str, object]:
         "next_try": status.next_try,
         "bytes": {"done": status.done, "of": status.of} if status.of else None,
         "unpack": _render_unpack(unpack, status.unpacking) if unpack else None,
+        "timeline": _render_timeline(task, unpack),
+    }
+
+
+def _render_timeline(task: Task, unpack: Task | None) -> dict[str, float | None]:
+    """The moments of a push, in their usual order; null for what is still to come, or was not seen."""
+    job = task.job
+    return {
+        "first_byte": job.bytes.first if job.bytes else None,
+        "last_byte": job.bytes.last if job.bytes else None,
+        "acknowledged": job.created,
+        "unpacked": unpack.ended if unpack and unpack.state is State.DONE else None,
+        "replicated": task.ended if task.state is State.DONE else None,
     }
 
 

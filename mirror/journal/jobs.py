@@ -4,8 +4,9 @@ import sqlite3
 
 import msgspec
 
-from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
-from mirror.core.ports import OLDEST, Rule
+from mirror.core.jobs import FINISHED, ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
+from mirror.core.ports import OLDEST, Queued, Rule
+from mirror.core.timeline import Span
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import content_key, insert_referrer
 from mirror.oci.names import Digest, Reference, Repository
@@ -68,6 +69,7 @@ class JobsTable:
                 reason=outcome.reason,
                 not_before=outcome.not_before,
                 failed=int(outcome.state in {State.PENDING, State.PARKED}),
+                ended=outcome.ended if outcome.state in FINISHED else None,
             )
             session.rows("forget_superseded", job=task.job.id)
 
@@ -156,6 +158,11 @@ class JobsTable:
         )
         return row is not None
 
+    async def queue(self) -> list[Queued]:
+        """What is not over, by kind and state."""
+        rows = await self._database.transact(lambda session: session.rows("queue"))
+        return [Queued(Kind(row["kind"]), State(row["state"]), row["tasks"], row["oldest"]) for row in rows]
+
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
         rows = await self._database.transact(lambda session: session.rows("backlog"))
@@ -176,6 +183,7 @@ def _array(names: frozenset[str]) -> str:
 
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
+    span = new.bytes if isinstance(new, NewJob) else None
     job_id = session.insert(
         "insert_job",
         registry=new.repository.registry,
@@ -186,10 +194,12 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
         lease=lease,
         created=new.now,
         subject=new.subject if isinstance(new, NewJob) else None,
+        first_byte=span.first if span else None,
+        last_byte=span.last if span else None,
     )
     for kind in kinds:
         session.rows("insert_task", job=job_id, kind=kind)
-    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now)
+    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, span)
 
 
 def _task(row: sqlite3.Row) -> Task:
@@ -200,6 +210,7 @@ def _task(row: sqlite3.Row) -> Task:
         attempts=row["attempts"],
         not_before=row["not_before"],
         reason=row["reason"],
+        ended=row["ended"],
     )
 
 
@@ -214,4 +225,5 @@ def read_job(row: sqlite3.Row) -> Job:
         media_type=row["media_type"],
         lease=row["lease"],
         created=row["created"],
+        bytes=None if row["first_byte"] is None else Span(row["first_byte"], row["last_byte"]),
     )

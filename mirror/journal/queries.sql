@@ -119,8 +119,10 @@ DELETE FROM grants WHERE registry = :registry AND repository = :repository AND d
 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.registry = :registry AND j.repository = :repository AND j.id > :newest);
 
 -- name: insert_job
-INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject)
-VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject);
+INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject, first_byte, last_byte)
+VALUES (
+    :registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject, :first_byte, :last_byte
+);
 
 -- name: insert_task
 INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
@@ -158,7 +160,8 @@ UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
 UPDATE tasks SET not_before = 0 WHERE job = :job AND state = 'pending' AND not_before > 0;
 
 -- name: settle_task
-UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
+UPDATE tasks
+SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed, ended = :ended
 WHERE job = :job AND kind = :kind;
 
 -- name: forget_superseded
@@ -241,7 +244,7 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job IN (
 SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.state = :state ORDER BY t.job, t.kind LIMIT :limit;
 
 -- name: retry
-UPDATE tasks SET state = 'pending', not_before = 0
+UPDATE tasks SET state = 'pending', not_before = 0, ended = NULL
 WHERE (:job IS NULL OR job = :job) AND (state = 'parked' OR (state = 'pending' AND not_before > 0))
 RETURNING job, kind;
 
@@ -256,6 +259,12 @@ RETURNING kind;
 SELECT 1 FROM jobs j JOIN tasks t ON t.job = j.id AND t.kind = 'replicate' AND t.state IN ('running', 'done')
 WHERE j.registry = :registry AND j.repository = :repository AND j.id > :job
 AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
+
+-- name: queue
+SELECT q.kind, q.state, q.tasks, j.created AS oldest FROM (
+    SELECT kind, state, count(*) AS tasks, min(job) AS job FROM tasks
+    WHERE state IN ('pending', 'running', 'parked') GROUP BY kind, state
+) q JOIN jobs j ON j.id = q.job;
 
 -- name: backlog
 SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;

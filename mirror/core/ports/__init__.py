@@ -10,6 +10,7 @@ from mirror.core.ports.journal import (
     Jobs,
     Pulled,
     Push,
+    Queued,
     Rule,
     Transfers,
     UploadRow,
@@ -17,6 +18,7 @@ from mirror.core.ports.journal import (
     UpstreamTag,
     Usage,
 )
+from mirror.core.ports.observer import Nobody, Observer
 from mirror.core.ports.scratch import Scratch, ScratchFile
 from mirror.core.ports.store import (
     Blob,
@@ -63,8 +65,11 @@ __all__ = [
     "Introspection",
     "Jobs",
     "Leases",
+    "Nobody",
+    "Observer",
     "Pulled",
     "Push",
+    "Queued",
     "Replacement",
     "Rule",
     "Scratch",

@@ -164,6 +164,19 @@ class Rule:
 OLDEST = Rule()
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """So many tasks of one kind are in a state that they have still to leave; `oldest` is when that job was made.
+
+    All of it for people; the time is in Unix seconds.
+    """
+
+    kind: Kind
+    state: State
+    tasks: int
+    oldest: float
+
+
 class Jobs(Protocol):
     """Acknowledged pushes and deletes, and the tasks that each one brings."""
 
@@ -232,6 +245,9 @@ class Jobs(Protocol):
 
     async def pushed_again(self, job: Job) -> bool:
         """Whether a push after a delete brought, or is bringing, upstream again what the delete names."""
+
+    async def queue(self) -> list[Queued]:
+        """What waits, runs or is parked, by kind and state."""
 
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
