@@ -17,6 +17,7 @@ from mirror.metrics.meters import PREFIX
 _Found = TypeVar("_Found")
 _WITHIN = 3.0
 _OURS = "registry-mirror/"
+_LEASES = ("job", "keep", "pull", "repair", "restore", "seen", "upload")
 _UNFINISHED = (State.PENDING, State.RUNNING, State.PARKED)
 
 
@@ -73,7 +74,8 @@ class Snapshot:
         if self._queue is not None:
             yield from self._tasks(self._queue)
         if self._leases is not None:
-            kinds = Counter((lease.removeprefix(_OURS).partition("/")[0],) for lease in self._leases)
+            found = Counter(lease.removeprefix(_OURS).partition("/")[0] for lease in self._leases)
+            kinds = {(kind,): found[kind] for kind in _LEASES}
             yield _family(
                 "leases", "Leases in containerd that keep content from being collected.", ["kind"], kinds.items()
             )
