@@ -32,6 +32,7 @@ from mirror.core.remove import Removal
 from mirror.core.replication.eager import HeadStart
 from mirror.core.seen import Seen
 from mirror.core.signal import Signal
+from mirror.core.timeline import Arrivals
 from mirror.core.unpack import Unpacker
 from mirror.core.usage import Uses
 from mirror.core.watch import Watch
@@ -46,7 +47,7 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         self.changed = changed = Signal()
-        board, gate = Board(), Gate()
+        board, gate, arrivals = Board(), Gate(), Arrivals()
         self.clock = rooms.clock
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
@@ -55,8 +56,9 @@ class Daemon:
         self.space = Space(settings, rooms, seen)
         self.pulling = Pulling(settings, rooms, _pull(rooms, seen), self.space.admission)
         lend = self.pulling.borrower.borrow
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend)
-        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, self.pulling.borrower.settle)
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend, arrivals)
+        settle = self.pulling.borrower.settle
+        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, settle, arrivals)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
@@ -121,7 +123,13 @@ class Daemon:
 
 
 def _blob_push(
-    settings: config.Settings, rooms: Rooms, gate: Gate, head_start: HeadStart, space: Space, lend: Lend
+    settings: config.Settings,
+    rooms: Rooms,
+    gate: Gate,
+    head_start: HeadStart,
+    space: Space,
+    lend: Lend,
+    arrivals: Arrivals,
 ) -> BlobPush:
     return BlobPush(
         content=rooms.content,
@@ -136,6 +144,7 @@ def _blob_push(
         admission=space.admission,
         limits=_upload_limits(settings),
         lend=lend,
+        arrivals=arrivals,
     )
 
 
@@ -150,7 +159,13 @@ def _pull(rooms: Rooms, seen: Seen) -> Pull:
 
 
 def _manifest_push(
-    settings: config.Settings, rooms: Rooms, changed: Signal, gate: Gate, space: Space, coming: Coming
+    settings: config.Settings,
+    rooms: Rooms,
+    changed: Signal,
+    gate: Gate,
+    space: Space,
+    coming: Coming,
+    arrivals: Arrivals,
 ) -> ManifestPush:
     return ManifestPush(
         content=rooms.content,
@@ -167,6 +182,7 @@ def _manifest_push(
         isolation=None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots),
         verification=make_verification(settings.verify, rooms.grants),
         coming=coming,
+        arrivals=arrivals,
     )
 
 

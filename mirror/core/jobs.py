@@ -1,6 +1,6 @@
 """Jobs and their tasks, and the one rule for a failed attempt: again later, or parked for a person."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from mirror.core.errors import (
     StoreUnavailableError,
     UpstreamError,
 )
+from mirror.core.timeline import Arrival, Timeline
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
@@ -54,7 +55,7 @@ FINISHED = frozenset({State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED})
 class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
-    `subject` is the digest that it refers to, and `referrer` how it is listed there.
+    `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came.
     """
 
     repository: Repository
@@ -65,6 +66,7 @@ class NewJob:
     now: float
     subject: Digest | None = None
     referrer: Descriptor | None = None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class NewDelete:
 class Job:
     """An acknowledged push or delete on its way; a greater `id` was acknowledged later.
 
-    `lease` holds what was pushed; it is empty for a delete, which holds nothing.
+    `lease` holds what was pushed; it is empty for a delete, which holds nothing. `created` is the Unix time of its
+    acknowledgement; the timeline, as it was when this was read, says nothing about which job it is.
     """
 
     id: int
@@ -92,6 +95,7 @@ class Job:
     media_type: str
     lease: str
     created: float
+    timeline: Timeline = field(default=Timeline(), compare=False)
 
     @property
     def image(self) -> str:

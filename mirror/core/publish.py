@@ -16,6 +16,7 @@ from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
 from mirror.core.ports import Candidate, Clock, Content, Grants, Images, Jobs, Leases
 from mirror.core.signal import Signal
+from mirror.core.timeline import Arrival, Arrivals
 from mirror.core.verify import Verification
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import Descriptor, Manifest, parse_manifest
@@ -81,6 +82,7 @@ class ManifestPush:
         isolation: Isolation | None = None,
         verification: Verification | None = None,
         coming: Coming | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._content = content
         self._images = images
@@ -96,6 +98,7 @@ class ManifestPush:
         self._isolation = isolation
         self._verification = verification
         self._coming = coming
+        self._arrivals = arrivals or Arrivals()
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -120,6 +123,7 @@ class ManifestPush:
                 CONTENT_COMING.
                 Nothing is left behind.
         """
+        begun = self._clock.now()
         manifest = parse_manifest(raw, content_type)
         if {reference.digest for reference in references} - {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
@@ -128,7 +132,10 @@ class ManifestPush:
             await self._coming(repository, [child.digest for child in manifest.edges().values()])
         if self._verification:
             await self._verify(self._verification, Candidate(repository, tuple(references), manifest, principal))
-        return Pushed(manifest, tuple([await self._put(repository, reference, manifest) for reference in references]))
+        arrival = self._arrivals.of(repository, manifest, begun)
+        jobs = [await self._put(repository, reference, manifest, arrival) for reference in references]
+        self._arrivals.take(repository, manifest, arrival)
+        return Pushed(manifest, tuple(jobs))
 
     async def _verify(self, verification: Verification, candidate: Candidate) -> None:
         """Have it decided whether it may be pushed, while there is nothing of it that would have to be undone.
@@ -141,9 +148,9 @@ class ManifestPush:
             await self._find(candidate.repository, candidate.manifest)
             await verification.ask(candidate)
 
-    async def _put(self, repository: Repository, reference: Reference, manifest: Manifest) -> Job:
+    async def _put(self, repository: Repository, reference: Reference, manifest: Manifest, arrival: Arrival) -> Job:
         async with self._evictions.shared():
-            job = await self._acknowledge(repository, reference, manifest)
+            job = await self._acknowledge(repository, reference, manifest, arrival=arrival)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
         return job
@@ -187,21 +194,26 @@ class ManifestPush:
                 raise _MovedOnError
 
         try:
-            job = await self._acknowledge(repository, tag, manifest, check)
+            job = await self._acknowledge(repository, tag, manifest, check=check)
         except _MovedOnError:
             return None
         _log.warning("image.adopted", job=job.id, image=name, digest=job.digest)
         return job
 
     async def _acknowledge(
-        self, repository: Repository, reference: Reference, manifest: Manifest, check: _Check | None = None
+        self,
+        repository: Repository,
+        reference: Reference,
+        manifest: Manifest,
+        *,
+        arrival: Arrival | None = None,
+        check: _Check | None = None,
     ) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's.
 
         The image record is moved, or where others did that, it is only checked that it still is what it was.
         """
         lease = JOB_LEASES + self._new_id()
-        push = self._job(repository, reference, manifest, lease)
         job: Job | None = None
         self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
@@ -212,7 +224,7 @@ class ManifestPush:
             async with self._acknowledging:
                 if check:
                     await check()
-                job = await self._jobs.enqueue(push)
+                job = await self._jobs.enqueue(self._job(repository, reference, manifest, lease, arrival))
                 if not check:
                     await self._images.point(job.image, manifest.descriptor)
         except Exception:
@@ -226,7 +238,9 @@ class ManifestPush:
             self._changed.fire()
         return job
 
-    def _job(self, repository: Repository, reference: Reference, manifest: Manifest, lease: str) -> NewJob:
+    def _job(
+        self, repository: Repository, reference: Reference, manifest: Manifest, lease: str, arrival: Arrival | None
+    ) -> NewJob:
         return NewJob(
             repository,
             reference,
@@ -236,6 +250,7 @@ class ManifestPush:
             self._clock.now(),
             subject=manifest.subject.digest if manifest.subject else None,
             referrer=manifest.referrer if manifest.subject else None,
+            arrival=arrival,
         )
 
     async def _store(

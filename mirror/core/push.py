@@ -17,6 +17,7 @@ from mirror.core.leases import let_go
 from mirror.core.party import NOBODY, Party
 from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
 from mirror.core.sessions import Sessions
+from mirror.core.timeline import Arrival, Arrivals, Blobs
 from mirror.core.upload import Chunk, check_length, check_size, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
@@ -85,6 +86,7 @@ class BlobPush:
         admission: Admission,
         limits: UploadLimits,
         lend: Lend | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -98,6 +100,7 @@ class BlobPush:
         self._admission = admission
         self._limits = limits
         self._lend = lend
+        self._arrivals = arrivals or Arrivals()
         self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
         self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
@@ -213,6 +216,7 @@ class BlobPush:
         others = await self._others(chunk.by, digest)
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk, others)
+            last_byte = self._clock.now()
             try:
                 await ingest.commit(digest)
             except DigestMismatchError as error:
@@ -222,6 +226,7 @@ class BlobPush:
             self._begun.pop(upload_id, None)
             earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
             self._sessions.end(upload)
+        self._arrivals.note(repository, digest, Arrival(upload.touched, last_byte, Blobs(1, ingest.offset)))
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
 

@@ -99,7 +99,7 @@ class Worker:
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
                 outcome = await self._outcome(task)
-                await outlast(self._clock, lambda: self._jobs.settle(task, outcome))
+                await outlast(self._clock, lambda: self._jobs.settle(task, outcome, self._clock.now()))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:
             self._running[job.repository.registry] -= 1

@@ -1,10 +1,11 @@
 """Statuses, tasks and upstreams as JSON: the same words for builders, for operators and in events."""
 
-from mirror.core.jobs import Task
+from mirror.core.jobs import Job, Task
 from mirror.core.presence import Presence
 from mirror.core.progress import Progress
 from mirror.core.replication.breaker import Breaker
 from mirror.core.status import Status
+from mirror.core.timeline import Blobs
 
 
 def render(status: Status) -> dict[str, object]:
@@ -15,6 +16,7 @@ def render(status: Status) -> dict[str, object]:
         "image": status.job.image,
         "digest": status.job.digest,
         "created": status.job.created,
+        "timeline": _render_timeline(status.job),
         "phase": status.phase,
         "reason": task.reason,
         "attempts": task.attempts,
@@ -33,6 +35,25 @@ def _render_unpack(task: Task, progress: Progress | None) -> dict[str, object]:
     }
 
 
+def _render_timeline(job: Job) -> dict[str, object]:
+    timeline, arrival = job.timeline, job.timeline.arrival
+    return {
+        "first_byte": arrival.first_byte if arrival else None,
+        "last_byte": arrival.last_byte if arrival else None,
+        "acknowledged": job.created,
+        "unpack_begun": timeline.unpack_begun,
+        "unpacked": timeline.unpacked,
+        "replication_begun": timeline.replication_begun,
+        "replicated": timeline.replicated,
+        "sent": _render_blobs(arrival.sent) if arrival else None,
+        "present": _render_blobs(arrival.present) if arrival else None,
+    }
+
+
+def _render_blobs(blobs: Blobs) -> dict[str, int]:
+    return {"blobs": blobs.count, "bytes": blobs.bytes}
+
+
 def render_task(task: Task) -> dict[str, object]:
     """One task of a job; times are Unix seconds."""
     return {
@@ -44,6 +65,7 @@ def render_task(task: Task) -> dict[str, object]:
         "attempts": task.attempts,
         "reason": task.reason,
         "created": task.job.created,
+        "timeline": _render_timeline(task.job),
         "not_before": task.not_before,
     }
 

@@ -119,8 +119,13 @@ DELETE FROM grants WHERE registry = :registry AND repository = :repository AND d
 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.registry = :registry AND j.repository = :repository AND j.id > :newest);
 
 -- name: insert_job
-INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject)
-VALUES (:registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject);
+INSERT INTO jobs (
+    registry, repository, tag, digest, media_type, lease, created, subject,
+    first_byte, last_byte, sent_blobs, sent_bytes, present_blobs, present_bytes
+) VALUES (
+    :registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject,
+    :first_byte, :last_byte, :sent_blobs, :sent_bytes, :present_blobs, :present_bytes
+);
 
 -- name: insert_task
 INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
@@ -144,6 +149,18 @@ UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = CASE
     WHEN :newest THEN (SELECT job FROM due ORDER BY job DESC LIMIT 1)
     ELSE (SELECT job FROM due ORDER BY job LIMIT 1)
 END RETURNING job;
+
+-- name: task_begun
+UPDATE jobs SET
+    unpack_begun = CASE WHEN :kind = 'unpack' THEN coalesce(unpack_begun, :now) ELSE unpack_begun END,
+    replication_begun = CASE WHEN :kind = 'replicate' THEN coalesce(replication_begun, :now) ELSE replication_begun END
+WHERE id = :job;
+
+-- name: task_over
+UPDATE jobs SET
+    unpacked = CASE WHEN :kind = 'unpack' THEN :now ELSE unpacked END,
+    replicated = CASE WHEN :kind = 'replicate' THEN :now ELSE replicated END
+WHERE id = :job;
 
 -- name: next_due
 SELECT not_before AS due FROM ready

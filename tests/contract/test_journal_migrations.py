@@ -28,7 +28,8 @@ CREATE TABLE rebuilt (
     digest TEXT NOT NULL, media_type TEXT NOT NULL, lease TEXT NOT NULL, created REAL NOT NULL, subject TEXT,
     pusher TEXT NOT NULL DEFAULT 'nobody'
 ) STRICT;
-INSERT INTO rebuilt (id, registry, repository, tag, digest, media_type, lease, created, subject) SELECT * FROM jobs;
+INSERT INTO rebuilt (id, registry, repository, tag, digest, media_type, lease, created, subject)
+SELECT id, registry, repository, tag, digest, media_type, lease, created, subject FROM jobs;
 DROP TABLE jobs;
 ALTER TABLE rebuilt RENAME TO jobs;
 -- a comment may be all that follows"""
