@@ -48,7 +48,7 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         self.changed = changed = Signal()
-        board, gate = Board(), Gate()
+        board, gate, arrivals = Board(), Gate(), Arrivals()
         self.clock = rooms.clock
         self.metrics = rooms.metrics
         self.breakers = rooms.breakers
@@ -57,12 +57,10 @@ class Daemon:
         seen = Seen(leases=rooms.leases, clock=rooms.clock, new_id=new_id)
         self.space = Space(settings, rooms, seen)
         self.pulling = Pulling(settings, rooms, _pull(rooms, seen), self.space.admission)
-        self.arrivals = Arrivals()
         lend = self.pulling.borrower.borrow
-        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend, self.arrivals)
-        self.manifest_push = _manifest_push(
-            settings, rooms, changed, gate, self.space, self.pulling.borrower.settle, self.arrivals
-        )
+        self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend, arrivals)
+        settle = self.pulling.borrower.settle
+        self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, settle, arrivals)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)

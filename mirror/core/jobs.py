@@ -1,6 +1,6 @@
 """Jobs and their tasks, and the one rule for a failed attempt: again later, or parked for a person."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from mirror.core.errors import (
     StoreUnavailableError,
     UpstreamError,
 )
-from mirror.core.timeline import Span
+from mirror.core.timeline import Arrival, Timeline
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
@@ -55,7 +55,7 @@ FINISHED = frozenset({State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED})
 class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
-    `subject` is the digest that it refers to, and `referrer` how it is listed there; `bytes` is when it came.
+    `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came.
     """
 
     repository: Repository
@@ -66,7 +66,7 @@ class NewJob:
     now: float
     subject: Digest | None = None
     referrer: Descriptor | None = None
-    bytes: Span | None = None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class NewDelete:
 class Job:
     """An acknowledged push or delete on its way; a greater `id` was acknowledged later.
 
-    `lease` holds what was pushed; it is empty for a delete, which holds nothing. `bytes` is when they came, where that
-    was seen.
+    `lease` holds what was pushed; it is empty for a delete, which holds nothing. `created` is the Unix time of its
+    acknowledgement; the timeline, as it was when this was read, says nothing about which job it is.
     """
 
     id: int
@@ -95,7 +95,7 @@ class Job:
     media_type: str
     lease: str
     created: float
-    bytes: Span | None = None
+    timeline: Timeline = field(default=Timeline(), compare=False)
 
     @property
     def image(self) -> str:
@@ -105,10 +105,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did.
-
-    `ended` is when there was nothing more to do, in Unix seconds.
-    """
+    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did."""
 
     job: Job
     kind: Kind
@@ -116,7 +113,6 @@ class Task:
     attempts: int
     not_before: float
     reason: str
-    ended: float | None = None
 
 
 class Cause(StrEnum):
@@ -136,13 +132,12 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended, and when: the task's next state, when it is due again and why. Times are Unix seconds."""
+    """How an attempt ended: the task's next state, when it is due again (Unix time) and why."""
 
     state: State
     reason: str = ""
     not_before: float = 0.0
     cause: Cause = Cause.NONE
-    ended: float | None = None
 
 
 class Random(Protocol):

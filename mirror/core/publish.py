@@ -16,7 +16,7 @@ from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
 from mirror.core.ports import Candidate, Clock, Content, Grants, Images, Jobs, Leases, Nobody, Observer
 from mirror.core.signal import Signal
-from mirror.core.timeline import Arrivals, Span
+from mirror.core.timeline import Arrival, Arrivals
 from mirror.core.verify import Verification
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import Descriptor, Manifest, parse_manifest
@@ -125,7 +125,7 @@ class ManifestPush:
                 CONTENT_COMING.
                 Nothing is left behind.
         """
-        came, began = self._clock.now(), self._clock.monotonic()
+        begun, began = self._clock.now(), self._clock.monotonic()
         manifest = parse_manifest(raw, content_type)
         if {reference.digest for reference in references} - {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
@@ -134,12 +134,12 @@ class ManifestPush:
             await self._coming(repository, [child.digest for child in manifest.edges().values()])
         if self._verification:
             await self._verify(self._verification, Candidate(repository, tuple(references), manifest, principal))
-        span = self._arrivals.of(repository, [child.digest for child in manifest.edges().values()], Span(came, came))
-        jobs = tuple([await self._put(repository, reference, manifest, span) for reference in references])
-        self._arrivals.note(repository, manifest.digest, span)  # where an index is to come, it begins with this one
+        arrival = self._arrivals.of(repository, manifest, begun)
+        jobs = [await self._put(repository, reference, manifest, arrival) for reference in references]
+        self._arrivals.take(repository, manifest, arrival)
         for job in jobs:
             self._observer.acknowledged(job, self._clock.monotonic() - began)
-        return Pushed(manifest, jobs)
+        return Pushed(manifest, tuple(jobs))
 
     async def _verify(self, verification: Verification, candidate: Candidate) -> None:
         """Have it decided whether it may be pushed, while there is nothing of it that would have to be undone.
@@ -152,9 +152,9 @@ class ManifestPush:
             await self._find(candidate.repository, candidate.manifest)
             await verification.ask(candidate)
 
-    async def _put(self, repository: Repository, reference: Reference, manifest: Manifest, span: Span) -> Job:
+    async def _put(self, repository: Repository, reference: Reference, manifest: Manifest, arrival: Arrival) -> Job:
         async with self._evictions.shared():
-            job = await self._acknowledge(self._job(repository, reference, manifest, span), manifest)
+            job = await self._acknowledge(repository, reference, manifest, arrival=arrival)
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
         return job
@@ -198,29 +198,37 @@ class ManifestPush:
                 raise _MovedOnError
 
         try:
-            job = await self._acknowledge(self._job(repository, tag, manifest), manifest, check)
+            job = await self._acknowledge(repository, tag, manifest, check=check)
         except _MovedOnError:
             return None
         _log.warning("image.adopted", job=job.id, image=name, digest=job.digest)
         return job
 
-    async def _acknowledge(self, push: NewJob, manifest: Manifest, check: _Check | None = None) -> Job:
+    async def _acknowledge(
+        self,
+        repository: Repository,
+        reference: Reference,
+        manifest: Manifest,
+        *,
+        arrival: Arrival | None = None,
+        check: _Check | None = None,
+    ) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's.
 
         The image record is moved, or where others did that, it is only checked that it still is what it was.
         """
-        lease = push.lease
+        lease = JOB_LEASES + self._new_id()
         job: Job | None = None
         self._gate.check()  # from here to the next line nothing can come between: a drain waits for all it let pass
         self._in_flight.add(lease)
         try:
-            await self._store(push.repository, manifest, lease)
+            await self._store(repository, manifest, lease)
             if self._isolation:
                 await self._isolation.check_claims(manifest, lease)
             async with self._acknowledging:
                 if check:
                     await check()
-                job = await self._jobs.enqueue(push)
+                job = await self._jobs.enqueue(self._job(repository, reference, manifest, lease, arrival))
                 if not check:
                     await self._images.point(job.image, manifest.descriptor)
         except Exception:
@@ -235,18 +243,18 @@ class ManifestPush:
         return job
 
     def _job(
-        self, repository: Repository, reference: Reference, manifest: Manifest, span: Span | None = None
+        self, repository: Repository, reference: Reference, manifest: Manifest, lease: str, arrival: Arrival | None
     ) -> NewJob:
         return NewJob(
             repository,
             reference,
             manifest.digest,
             manifest.media_type,
-            JOB_LEASES + self._new_id(),
+            lease,
             self._clock.now(),
             subject=manifest.subject.digest if manifest.subject else None,
             referrer=manifest.referrer if manifest.subject else None,
-            bytes=span,
+            arrival=arrival,
         )
 
     async def _store(

@@ -17,7 +17,7 @@ from mirror.core.leases import let_go
 from mirror.core.party import NOBODY, Party
 from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, Nobody, Observer, UploadRow, Uploads
 from mirror.core.sessions import Sessions
-from mirror.core.timeline import Arrivals, Span
+from mirror.core.timeline import Arrival, Arrivals, Blobs
 from mirror.core.upload import Chunk, check_length, check_size, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
@@ -222,6 +222,7 @@ class BlobPush:
         others = await self._others(chunk.by, digest)
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk, others)
+            last_byte = self._clock.now()
             try:
                 await ingest.commit(digest)
             except DigestMismatchError as error:
@@ -231,7 +232,7 @@ class BlobPush:
             self._begun.pop(upload_id, None)
             earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
             self._sessions.end(upload)
-        self._arrivals.note(repository, digest, Span(upload.touched, self._clock.now()))
+        self._arrivals.note(repository, digest, Arrival(upload.touched, last_byte, Blobs(1, ingest.offset)))
         self._observer.received(ingest.offset)
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)

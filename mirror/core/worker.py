@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -100,9 +100,9 @@ class Worker:
         job = task.job
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
-                outcome = replace(await self._outcome(task), ended=self._clock.now())
-                self._observer.attempted(task, outcome)
-                await outlast(self._clock, lambda: self._jobs.settle(task, outcome))
+                outcome, now = await self._outcome(task), self._clock.now()
+                self._observer.attempted(task, outcome, now)
+                await outlast(self._clock, lambda: self._jobs.settle(task, outcome, now))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:
             self._running[job.repository.registry] -= 1

@@ -1,10 +1,11 @@
 """Statuses, tasks and upstreams as JSON: the same words for builders, for operators and in events."""
 
-from mirror.core.jobs import State, Task
+from mirror.core.jobs import Job, Task
 from mirror.core.presence import Presence
 from mirror.core.progress import Progress
 from mirror.core.replication.breaker import Breaker
 from mirror.core.status import Status
+from mirror.core.timeline import Blobs
 
 
 def render(status: Status) -> dict[str, object]:
@@ -15,25 +16,13 @@ def render(status: Status) -> dict[str, object]:
         "image": status.job.image,
         "digest": status.job.digest,
         "created": status.job.created,
+        "timeline": _render_timeline(status.job),
         "phase": status.phase,
         "reason": task.reason,
         "attempts": task.attempts,
         "next_try": status.next_try,
         "bytes": {"done": status.done, "of": status.of} if status.of else None,
         "unpack": _render_unpack(unpack, status.unpacking) if unpack else None,
-        "timeline": _render_timeline(task, unpack),
-    }
-
-
-def _render_timeline(task: Task, unpack: Task | None) -> dict[str, float | None]:
-    """The moments of a push, in their usual order; null for what is still to come, or was not seen."""
-    job = task.job
-    return {
-        "first_byte": job.bytes.first if job.bytes else None,
-        "last_byte": job.bytes.last if job.bytes else None,
-        "acknowledged": job.created,
-        "unpacked": unpack.ended if unpack and unpack.state is State.DONE else None,
-        "replicated": task.ended if task.state is State.DONE else None,
     }
 
 
@@ -44,6 +33,25 @@ def _render_unpack(task: Task, progress: Progress | None) -> dict[str, object]:
         "layers": {"done": progress.layers_done, "of": progress.layers_of} if progress else None,
         "bytes": {"done": progress.done, "of": progress.of} if progress else None,
     }
+
+
+def _render_timeline(job: Job) -> dict[str, object]:
+    timeline, arrival = job.timeline, job.timeline.arrival
+    return {
+        "first_byte": arrival.first_byte if arrival else None,
+        "last_byte": arrival.last_byte if arrival else None,
+        "acknowledged": job.created,
+        "unpack_begun": timeline.unpack_begun,
+        "unpacked": timeline.unpacked,
+        "replication_begun": timeline.replication_begun,
+        "replicated": timeline.replicated,
+        "sent": _render_blobs(arrival.sent) if arrival else None,
+        "present": _render_blobs(arrival.present) if arrival else None,
+    }
+
+
+def _render_blobs(blobs: Blobs) -> dict[str, int]:
+    return {"blobs": blobs.count, "bytes": blobs.bytes}
 
 
 def render_task(task: Task) -> dict[str, object]:
@@ -57,6 +65,7 @@ def render_task(task: Task) -> dict[str, object]:
         "attempts": task.attempts,
         "reason": task.reason,
         "created": task.job.created,
+        "timeline": _render_timeline(task.job),
         "not_before": task.not_before,
     }
 

@@ -4,12 +4,14 @@ import sqlite3
 
 import msgspec
 
-from mirror.core.jobs import FINISHED, ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
+from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import OLDEST, Queued, Rule
-from mirror.core.timeline import Span
+from mirror.core.timeline import Arrival, Blobs, Timeline
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import content_key, insert_referrer
 from mirror.oci.names import Digest, Reference, Repository
+
+_ARRIVAL = ("first_byte", "last_byte", "sent_blobs", "sent_bytes", "present_blobs", "present_bytes")
 
 
 class JobsTable:
@@ -46,7 +48,10 @@ class JobsTable:
         def work(session: Session) -> sqlite3.Row | None:
             shares = [0, *(row["running"] for row in session.rows("shares", kind=kind))]
             claimed = next(filter(None, (claim(session, running) for running in shares)), None)
-            return session.row("find_task", job=claimed["job"], kind=kind) if claimed else None
+            if claimed is None:
+                return None
+            session.rows("task_begun", job=claimed["job"], kind=kind, now=now)
+            return session.row("find_task", job=claimed["job"], kind=kind)
 
         row = await self._database.transact(work)
         return _task(row) if row else None
@@ -57,7 +62,7 @@ class JobsTable:
         row = await self._database.transact(lambda session: session.row("next_due", **query))
         return row["due"] if row else None
 
-    async def settle(self, task: Task, outcome: Outcome) -> None:
+    async def settle(self, task: Task, outcome: Outcome, now: float | None = None) -> None:
         """Write how an attempt ended; once a job is done, those of the same name before it are forgotten."""
 
         def work(session: Session) -> None:
@@ -69,8 +74,9 @@ class JobsTable:
                 reason=outcome.reason,
                 not_before=outcome.not_before,
                 failed=int(outcome.state in {State.PENDING, State.PARKED}),
-                ended=outcome.ended if outcome.state in FINISHED else None,
             )
+            if outcome.state in {State.DONE, State.SKIPPED}:
+                session.rows("task_over", job=task.job.id, kind=task.kind, now=now)
             session.rows("forget_superseded", job=task.job.id)
 
         await self._database.transact(work)
@@ -183,7 +189,7 @@ def _array(names: frozenset[str]) -> str:
 
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
-    span = new.bytes if isinstance(new, NewJob) else None
+    arrival = new.arrival if isinstance(new, NewJob) else None
     job_id = session.insert(
         "insert_job",
         registry=new.repository.registry,
@@ -194,12 +200,20 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
         lease=lease,
         created=new.now,
         subject=new.subject if isinstance(new, NewJob) else None,
-        first_byte=span.first if span else None,
-        last_byte=span.last if span else None,
+        **_arrival_values(arrival),
     )
     for kind in kinds:
         session.rows("insert_task", job=job_id, kind=kind)
-    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, span)
+    timeline = Timeline(arrival)
+    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, timeline)
+
+
+def _arrival_values(arrival: Arrival | None) -> dict[str, float | None]:
+    if arrival is None:
+        return dict.fromkeys(_ARRIVAL)
+    sent, present = arrival.sent, arrival.present
+    values = (arrival.first_byte, arrival.last_byte, sent.count, sent.bytes, present.count, present.bytes)
+    return dict(zip(_ARRIVAL, values, strict=True))
 
 
 def _task(row: sqlite3.Row) -> Task:
@@ -210,7 +224,6 @@ def _task(row: sqlite3.Row) -> Task:
         attempts=row["attempts"],
         not_before=row["not_before"],
         reason=row["reason"],
-        ended=row["ended"],
     )
 
 
@@ -225,5 +238,13 @@ def read_job(row: sqlite3.Row) -> Job:
         media_type=row["media_type"],
         lease=row["lease"],
         created=row["created"],
-        bytes=None if row["first_byte"] is None else Span(row["first_byte"], row["last_byte"]),
+        timeline=_timeline(row),
     )
+
+
+def _timeline(row: sqlite3.Row) -> Timeline:
+    arrival = None
+    first_byte, last_byte, *blobs = (row[name] for name in _ARRIVAL)
+    if first_byte is not None:
+        arrival = Arrival(first_byte, last_byte, Blobs(*blobs[:2]), Blobs(*blobs[2:]))
+    return Timeline(arrival, row["unpack_begun"], row["unpacked"], row["replication_begun"], row["replicated"])

@@ -119,9 +119,12 @@ DELETE FROM grants WHERE registry = :registry AND repository = :repository AND d
 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.registry = :registry AND j.repository = :repository AND j.id > :newest);
 
 -- name: insert_job
-INSERT INTO jobs (registry, repository, tag, digest, media_type, lease, created, subject, first_byte, last_byte)
-VALUES (
-    :registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject, :first_byte, :last_byte
+INSERT INTO jobs (
+    registry, repository, tag, digest, media_type, lease, created, subject,
+    first_byte, last_byte, sent_blobs, sent_bytes, present_blobs, present_bytes
+) VALUES (
+    :registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject,
+    :first_byte, :last_byte, :sent_blobs, :sent_bytes, :present_blobs, :present_bytes
 );
 
 -- name: insert_task
@@ -147,6 +150,18 @@ UPDATE tasks SET state = 'running' WHERE kind = :kind AND job = CASE
     ELSE (SELECT job FROM due ORDER BY job LIMIT 1)
 END RETURNING job;
 
+-- name: task_begun
+UPDATE jobs SET
+    unpack_begun = CASE WHEN :kind = 'unpack' THEN coalesce(unpack_begun, :now) ELSE unpack_begun END,
+    replication_begun = CASE WHEN :kind = 'replicate' THEN coalesce(replication_begun, :now) ELSE replication_begun END
+WHERE id = :job;
+
+-- name: task_over
+UPDATE jobs SET
+    unpacked = CASE WHEN :kind = 'unpack' THEN :now ELSE unpacked END,
+    replicated = CASE WHEN :kind = 'replicate' THEN :now ELSE replicated END
+WHERE id = :job;
+
 -- name: next_due
 SELECT not_before AS due FROM ready
 WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) ORDER BY not_before LIMIT 1;
@@ -160,8 +175,7 @@ UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
 UPDATE tasks SET not_before = 0 WHERE job = :job AND state = 'pending' AND not_before > 0;
 
 -- name: settle_task
-UPDATE tasks
-SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed, ended = :ended
+UPDATE tasks SET state = :state, reason = :reason, not_before = :not_before, attempts = attempts + :failed
 WHERE job = :job AND kind = :kind;
 
 -- name: forget_superseded
@@ -244,7 +258,7 @@ SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.job IN (
 SELECT t.*, j.* FROM tasks t JOIN jobs j ON j.id = t.job WHERE t.state = :state ORDER BY t.job, t.kind LIMIT :limit;
 
 -- name: retry
-UPDATE tasks SET state = 'pending', not_before = 0, ended = NULL
+UPDATE tasks SET state = 'pending', not_before = 0
 WHERE (:job IS NULL OR job = :job) AND (state = 'parked' OR (state = 'pending' AND not_before > 0))
 RETURNING job, kind;
 

@@ -80,14 +80,14 @@ class Meters:
         self._pushes.labels(job.repository.registry).inc()
         self._acknowledge.observe(seconds)
 
-    def attempted(self, task: Task, outcome: Outcome) -> None:
+    def attempted(self, task: Task, outcome: Outcome, now: float) -> None:
         """See `Observer`."""
         self._attempts.labels(task.kind, outcome.state, outcome.cause).inc()
-        if outcome.state is not State.DONE or outcome.ended is None:
+        if outcome.state is not State.DONE:
             return
-        job, now = task.job, outcome.ended
+        job, arrival = task.job, task.job.timeline.arrival
         if task.kind is Kind.UNPACK:
-            self._unpack.observe(max(now - (job.bytes.last if job.bytes else job.created), 0.0))
+            self._unpack.observe(max(now - (arrival.last_byte if arrival else job.created), 0.0))
         elif task.kind is Kind.REPLICATE:
             self._replicate.labels(job.repository.registry).observe(max(now - job.created, 0.0))
 

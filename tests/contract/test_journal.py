@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
+from mirror.core.timeline import Arrival, Blobs, Timeline
 from mirror.journal.db import Database, JournalDamagedError, JournalError, Session
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
@@ -575,6 +576,36 @@ async def test_what_is_forgotten(jobs: Jobs, age: float, replicate: State, *, fo
     found = {job.digest: await jobs.find(REPOSITORY, Reference(None, job.digest)) for job in (old, neighbour)}
     assert found[neighbour.digest]
     assert (found[old.digest] == ()) is forgotten
+
+
+class TestTimeline:
+    async def test_the_moments_of_a_push(self, path: Path) -> None:
+        """They outlive the daemon: how it came, the first attempts, and the ends of those that left nothing to do."""
+        arrival = Arrival(1.0, 2.0, Blobs(3, 4), Blobs(5, 6))
+        async with Database(path) as database:
+            jobs: Jobs = JobsTable(database)
+            job = await jobs.enqueue(replace(push(), arrival=arrival))
+            for now, outcome in ((EPOCH + 1, Outcome(State.PENDING, "503")), (EPOCH + 3, DONE)):
+                await jobs.settle(await claim(jobs, now=now), outcome, now + 1)
+            unpacking = await claim(jobs, Kind.UNPACK, EPOCH + 5)
+        async with Database(path) as database:
+            jobs = JobsTable(database)
+            assert (await jobs.tasks(job.id))[0].job.timeline == Timeline(
+                arrival, EPOCH + 5, None, EPOCH + 1, EPOCH + 4
+            )
+            await jobs.settle(unpacking, Outcome(State.SKIPPED), EPOCH + 6)
+            assert (await jobs.tasks(job.id))[1].job.timeline.unpacked == EPOCH + 6
+
+    async def test_what_did_not_end_well_has_no_end(self, jobs: Jobs) -> None:
+        """Nor does a delete say of a push that it was replicated."""
+        await jobs.enqueue(push())
+        await jobs.settle(await claim(jobs), Outcome(State.PARKED, "401"), EPOCH + 1)
+        (task,) = await jobs.in_state(State.PARKED, 1)
+        assert task.job.timeline == Timeline(replication_begun=EPOCH)
+        await jobs.enqueue_delete(NewDelete(REPOSITORY, Reference("b", None), fresh_digest(), OCI_MANIFEST, EPOCH))
+        await jobs.settle(await claim(jobs, Kind.DELETE), DONE, EPOCH + 1)
+        (task,) = await jobs.in_state(State.DONE, 1)
+        assert task.job.timeline == Timeline()
 
 
 class TestFile:

@@ -26,12 +26,10 @@ DROP VIEW running;
 CREATE TABLE rebuilt (
     id INTEGER PRIMARY KEY AUTOINCREMENT, registry TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT,
     digest TEXT NOT NULL, media_type TEXT NOT NULL, lease TEXT NOT NULL, created REAL NOT NULL, subject TEXT,
-    first_byte REAL, last_byte REAL,
     pusher TEXT NOT NULL DEFAULT 'nobody'
 ) STRICT;
-INSERT INTO rebuilt (
-    id, registry, repository, tag, digest, media_type, lease, created, subject, first_byte, last_byte
-) SELECT * FROM jobs;
+INSERT INTO rebuilt (id, registry, repository, tag, digest, media_type, lease, created, subject)
+SELECT id, registry, repository, tag, digest, media_type, lease, created, subject FROM jobs;
 DROP TABLE jobs;
 ALTER TABLE rebuilt RENAME TO jobs;
 -- a comment may be all that follows"""

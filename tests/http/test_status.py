@@ -1,7 +1,9 @@
 """What a builder is told about what it pushed."""
 
 import json
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,13 @@ def status(wire: Wire, reference: str, query: str = "") -> dict[str, object]:
     return found
 
 
+def moments(wire: Wire, reference: str) -> dict[str, Any]:
+    """When it got how far."""
+    found = status(wire, reference)["timeline"]
+    assert isinstance(found, dict)
+    return found
+
+
 def test_from_the_push_to_the_upstream(wire: Wire, image: bytes, paused: Registry) -> None:
     """By tag and by digest; while the upstream does not answer it is replicating, and then replicated."""
     assert wire.push_manifest(REPOSITORY, "v1", image).status == 201
@@ -53,6 +62,26 @@ def test_from_the_push_to_the_upstream(wire: Wire, image: bytes, paused: Registr
     told = status(wire, "v1")
     assert (told["image"], told["digest"]) == (f"{UPSTREAM}/{REPOSITORY}:v1", digest_of(image))
     assert (told["attempts"], told["reason"], told["next_try"], told["bytes"]) == (0, "", None, None)
+
+
+def test_the_moments_of_a_push(wire: Wire) -> None:
+    """From the first byte to the upstream, one after the other; the second tag found its blob here."""
+    begun = time.time()
+    wire.push_blob(REPOSITORY, b"moments")
+    both = manifest(b"moments", b"moments")
+    for tag in ("first", "second"):
+        assert wire.push_manifest(REPOSITORY, tag, both).status == 201
+    until(lambda: status(wire, "first")["phase"] == "replicated", "it is upstream")
+    until(lambda: status(wire, "second")["phase"] == "replicated", "it is upstream, too")
+    until(lambda: moments(wire, "first")["unpacked"], "there was nothing to unpack")
+    first, second = moments(wire, "first"), moments(wire, "second")
+    way = [first[name] for name in ("first_byte", "last_byte", "acknowledged", "replication_begun", "replicated")]
+    in_order = [begun, *way, time.time()]
+    assert in_order == sorted(in_order)
+    assert first["acknowledged"] <= first["unpack_begun"] <= first["unpacked"]
+    assert (first["sent"], first["present"]) == ({"blobs": 1, "bytes": 7}, {"blobs": 0, "bytes": 0})
+    assert (second["sent"], second["present"]) == ({"blobs": 0, "bytes": 0}, {"blobs": 1, "bytes": 7})
+    assert first["acknowledged"] <= second["first_byte"] == second["last_byte"] <= second["acknowledged"]
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ class Jobs(Protocol):
         a delete waits for the pushes of its manifest before it, and a push for the deletes before it;
         a referrer waits for its subject, if that was pushed before it.
         A task that waits longer than `horizon` seconds is due too: the clock has been set back.
+        Its job's timeline has the first `now`.
         """
 
     async def next_due(self, kind: Kind, closed: frozenset[str] = frozenset()) -> float | None:
@@ -201,8 +202,8 @@ class Jobs(Protocol):
         Tasks of `closed` registries do not count.
         """
 
-    async def settle(self, task: Task, outcome: Outcome) -> None:
-        """Write how an attempt ended."""
+    async def settle(self, task: Task, outcome: Outcome, now: float | None = None) -> None:
+        """Write how an attempt ended, and with `now` (Unix time) when, if nothing is left to do."""
 
     async def superseded(self, job: Job) -> bool:
         """Whether its tag was pushed again later."""

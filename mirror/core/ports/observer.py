@@ -14,8 +14,8 @@ class Observer(Protocol):
     def acknowledged(self, job: Job, seconds: float) -> None:
         """A manifest was acknowledged, so long after it came."""
 
-    def attempted(self, task: Task, outcome: Outcome) -> None:
-        """An attempt at a task ended."""
+    def attempted(self, task: Task, outcome: Outcome, now: float) -> None:
+        """An attempt at a task ended, at `now` in Unix seconds."""
 
     def sent(self, registry: str, size: int) -> None:
         """A blob of so many bytes was brought to the upstream of a registry."""
@@ -33,7 +33,7 @@ class Nobody:
     def acknowledged(self, job: Job, seconds: float) -> None:
         """See `Observer`."""
 
-    def attempted(self, task: Task, outcome: Outcome) -> None:
+    def attempted(self, task: Task, outcome: Outcome, now: float) -> None:
         """See `Observer`."""
 
     def sent(self, registry: str, size: int) -> None:
