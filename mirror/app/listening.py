@@ -16,6 +16,7 @@ from mirror.app.daemon import Daemon
 from mirror.app.listeners import Listener, Listeners
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
+from mirror.http.overview import Overview, StoreSettings
 from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
@@ -32,7 +33,7 @@ async def listening(settings: config.Settings, daemon: Daemon, listeners: Listen
     """
     traffic = Traffic()
     async with AsyncExitStack() as stack:
-        admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
+        admin = admin_application(_admin_use_cases(settings, daemon), registries=daemon.registries, clock=daemon.clock)
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
         await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
@@ -96,7 +97,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     )
 
 
-def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
+def _admin_use_cases(settings: config.Settings, daemon: Daemon) -> AdminUseCases:
     return AdminUseCases(
         watch=daemon.watch,
         follow=daemon.follow,
@@ -104,10 +105,25 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         drain=daemon.drain,
         reconciler=daemon.reconciler,
         limits=daemon.replication.limits,
-        breakers=daemon.breakers,
-        presence=daemon.presence,
         readiness=daemon.readiness,
         evictor=daemon.space.evictor,
+        overview=_overview(settings, daemon),
+        listing=daemon.listing,
+    )
+
+
+def _overview(settings: config.Settings, daemon: Daemon) -> Overview:
+    store = settings.containerd
+    return Overview(
+        watch=daemon.watch,
+        board=daemon.board,
+        drain=daemon.drain,
+        readiness=daemon.readiness,
+        presence=daemon.presence,
+        store=StoreSettings(store.namespace, store.snapshotter, lambda: daemon.importers.choice),
+        breakers=daemon.breakers,
+        capacity=daemon.space.capacity,
+        failures=daemon.failures,
     )
 
 

@@ -87,7 +87,7 @@ def test_an_upstream_that_is_away(daemon: Daemon, registry: Registry) -> None:
     assert f"upstream {UPSTREAM} is away: " in daemon.cli("status").stdout
     registry.start()
     daemon.wait(NAME, "replicated")
-    assert _upstream(daemon) == {"state": "ok", "reason": ""}
+    assert _upstream(daemon) == {"state": "ok", "reason": "", "since": None}
     assert "upstream" not in daemon.cli("status").stdout
 
 

@@ -149,7 +149,7 @@ def test_a_parked_job_is_tried_again(directory: Path, containerd: Containerd, la
         (line,) = daemon.cli("jobs", "list", "--state", "parked").stdout.splitlines()
         job, *shown = line.split()
         assert shown[:2] == ["parked", "replicate"]
-        assert (shown[3], "401" in line) == (NAME, True)
+        assert (shown[4], "401" in line) == (NAME, True)
         with lenient:
             done = daemon.cli("jobs", "retry", job)
             assert (done.returncode, done.stdout) == (0, f"{job}: replicate due now\n"), done
