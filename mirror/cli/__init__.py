@@ -1,5 +1,6 @@
 """The `registry-mirror` command: argv → settings → app, and the operator's questions to a running daemon."""
 
+import os
 from importlib import import_module
 
 import click
@@ -10,6 +11,7 @@ from mirror import __version__
 _COMMANDS = frozenset(
     {
         "check",
+        "completion",
         "drain",
         "evict",
         "images",
@@ -40,3 +42,7 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="registry-mirror")
 def main() -> None:
     """Push container images straight into the host's containerd; they reach the central registry afterwards."""
+
+
+if "_REGISTRY_MIRROR_COMPLETE" in os.environ:
+    import_module("mirror.cli.completion")  # bash is asked about in a way of our own

@@ -72,6 +72,23 @@ def events(socket: Path, question: Question) -> Iterator[Iterator[tuple[str, Any
         yield _read_events(response)
 
 
+TROUBLES = (OSError, HTTPException, RefusedError)
+"""What may go wrong in a conversation."""
+
+
+def trouble(error: Exception, socket: Path) -> str:
+    """What went wrong, and what to do about it."""
+    match error:
+        case RefusedError():
+            return str(error)
+        case PermissionError():
+            return f"{socket}: permission denied: run it as root, or as one of the group in admin.group"
+        case FileNotFoundError() | ConnectionRefusedError():
+            return f"no daemon answers at {socket}: systemctl status registry-mirror"
+        case _:
+            return f"the daemon at {socket} broke off ({error}): journalctl --unit registry-mirror"
+
+
 @contextmanager
 def complaining(socket: Path) -> Iterator[None]:
     """Around talking to the daemon: what goes wrong is a line that says what to do, and exit code 1."""
@@ -79,14 +96,8 @@ def complaining(socket: Path) -> Iterator[None]:
         yield
     except BrokenPipeError:  # of standard output: click knows what to do
         raise
-    except PermissionError:
-        fail(f"{socket}: permission denied: run it as root, or as one of the group in admin.group")
-    except (FileNotFoundError, ConnectionRefusedError):
-        fail(f"no daemon answers at {socket}: systemctl status registry-mirror")
-    except (OSError, HTTPException) as error:
-        fail(f"the daemon at {socket} broke off ({error}): journalctl --unit registry-mirror")
-    except RefusedError as error:
-        fail(str(error))
+    except TROUBLES as error:
+        fail(trouble(error, socket))
 
 
 class _UnixConnection(HTTPConnection):

@@ -8,11 +8,12 @@ import click
 
 from mirror.cli.admin import Question, ask, socket_option
 from mirror.cli.options import config_option, json_option
-from mirror.cli.screen import Block, Cell, Mood, Table, Words, is_terminal, note, show, show_json, since, size
+from mirror.cli.screen import Block, Cell, Mood, Table, Words, is_terminal, note, show, show_json, since, size, words
+from mirror.cli.tasks import PHASES
 
 _HEADINGS = ("DIGEST", "SIZE", "USED", "PHASE", "UNPACK", "KEPT")
-_SHORT = len("sha256:") + 12
-_MOODS = {"parked": Mood.BAD, "not runnable": Mood.BAD, "replicated": Mood.GOOD, "replicating": Mood.BUSY}
+_SHORT = 12
+_NONE = [""] * (len(_HEADINGS) + 1)
 
 
 @click.command()
@@ -44,11 +45,23 @@ def _whole(found: list[dict[str, Any]]) -> Table:
 
 def _by_repository(found: list[dict[str, Any]]) -> list[Block]:
     """The same under the names of repositories, as far as a person wants to read it."""
-    blocks: list[Block] = []
-    for repository, group in groupby(found, key=lambda image: image["repository"]):
-        rows = [[Words(image["tag"] or "(no tag)"), image["digest"][:_SHORT], *_about(image)] for image in group]
-        blocks += [Words(repository, Mood.TITLE), Table(["TAG", *_HEADINGS], rows)]
+    headings: list[Cell] = [Words(heading, Mood.QUIET) for heading in ("  TAG", *_HEADINGS)]
+    rows = [[f"  {image['tag'] or '-'}", image["digest"].partition(":")[2][:_SHORT], *_about(image)] for image in found]
+    first, *others = _aligned([headings, *rows])
+    blocks: list[Block] = [Table(_NONE, [first])] if found else []
+    for repository, group in groupby(zip(found, others, strict=True), key=lambda pair: pair[0]["repository"]):
+        blocks += [Words(repository, Mood.TITLE), Table(_NONE, [row for _, row in group])]
     return blocks
+
+
+def _aligned(rows: list[list[Cell]]) -> list[list[Cell]]:
+    """Rows of several tables whose columns are to be one below the other; but for the last, which may be long."""
+    widths = [max(len(words(cell).text) for cell in column) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    return [
+        [words(cell)._replace(text=words(cell).text.ljust(width)) for cell, width in zip(row, widths, strict=True)]
+        for row in rows
+    ]
 
 
 def _about(image: dict[str, Any]) -> list[Cell]:
@@ -56,7 +69,7 @@ def _about(image: dict[str, Any]) -> list[Cell]:
     return [
         size(image["bytes"]).replace(" ", ""),
         since(image["used"]),
-        Words(phase, _MOODS.get(phase)),
+        Words(phase, PHASES.get(phase)),
         image["unpack"] or "-",
         Words(", ".join(image["kept"]), Mood.QUIET),
     ]

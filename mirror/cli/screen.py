@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _KIB = 1024
 _GAP = "  "
+# Columns: what a long one needs not to go under the one before it, and what it gets in any case.
+_ROOMY = 40
+_LEAST = 16
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -74,10 +77,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells. The last column may be long, and so may the one before it, under which it goes if need be."""
+    """Rows of cells, of which the last may be long; with `is_stacked` the last two, one under the other if need be.
+
+    At a terminal what does not fit goes on in the next line; with `is_brief` it is cut.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    is_stacked: bool = False
+    is_brief: bool = False
 
     def plain(self) -> list[str]:
         """The lines in a pipe."""
@@ -89,17 +97,18 @@ class Table:
         """The same at a terminal of that width."""
         from rich.table import Table as Grid  # noqa: PLC0415 - see `console`
 
-        is_stacked = max(map(len, [*self.plain(), ""])) > width
-        grid = Grid(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style=Mood.QUIET.value)
-        long = len(self.headings) - 2
-        for index, heading in enumerate(self.headings[:-1] if is_stacked else self.headings):
-            grid.add_column(heading, no_wrap=index < long, overflow="fold")
-        for row in self.rows:
-            cells = [_text(cell) for cell in row]
-            if is_stacked:
-                last = cells.pop()
-                cells[-1] = cells[-1].append("\n").append_text(last) if last else cells[-1]
-            grid.add_row(*cells)
+        rows = [[_text(heading) for heading in self.headings], *([_text(cell) for cell in row] for row in self.rows)]
+        if self.is_stacked and _room(rows, width) < _ROOMY:
+            rows = [rows[0][:-1], *map(_stacked, rows[1:])]
+        grid = Grid.grid(padding=(0, len(_GAP), 0, 0))
+        for column in list(zip(*rows, strict=True))[:-1]:
+            grid.add_column(no_wrap=True, width=max(map(len, column)))
+        brief = {"no_wrap": True, "overflow": "ellipsis"} if self.is_brief else {"overflow": "fold"}
+        grid.add_column(width=max(_room(rows, width), _LEAST), **brief)
+        if any(self.headings):
+            grid.add_row(*rows[0], style=Mood.QUIET.value)
+        for row in rows[1:]:
+            grid.add_row(*row)
         return grid
 
 
@@ -216,13 +225,25 @@ def since(unix: float) -> str:
 
 
 def until(unix: float) -> str:
-    """How long it is until then, as a duration."""
-    return span(unix - time.time())
+    """How long it is until then; `due` when that is over."""
+    left = unix - time.time()
+    return f"in {span(left)}" if left > 0 else "due"
 
 
 def moment(unix: float) -> str:
     """A point in time."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _room(rows: "Sequence[Sequence[Text]]", width: int) -> int:
+    """How wide the last column of a table can be."""
+    return width - sum(max(map(len, column)) + len(_GAP) for column in list(zip(*rows, strict=True))[:-1])
+
+
+def _stacked(cells: "list[Text]") -> "list[Text]":
+    """The cells of a row, the last one under the one before it."""
+    *others, above, below = cells
+    return [*others, above.append("\n").append_text(below) if below else above]
 
 
 def _harmless(text: str) -> str:
@@ -233,4 +254,4 @@ def _text(cell: Cell) -> "Text":
     from rich.text import Text  # noqa: PLC0415 - see `console`
 
     text, mood = words(cell)
-    return Text(text, style=mood.value if mood else "", overflow="fold")
+    return Text(text, style=mood.value if mood else "")

@@ -1,70 +1,49 @@
 """`registry-mirror status`: where everything stands, or one image."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mirror.cli.admin import Question, ask, socket_option
+from mirror.cli.admin import Question, ask_at, complaining, socket_of, socket_option
+from mirror.cli.complete import images
 from mirror.cli.options import config_option, json_option
-from mirror.cli.screen import Block, Facts, Mood, Words, moment, show, show_json, size
-from mirror.cli.tasks import tasks_table
+from mirror.cli.overview import overview, without_figures
+from mirror.cli.screen import Block, Facts, show, show_json
+from mirror.cli.tasks import image_facts
+from mirror.cli.watch import watch
 
 
 @click.command()
-@click.argument("reference", required=False)
+@click.argument("reference", metavar="[REFERENCE]", required=False, shell_complete=images)
+@click.option("--watch", "is_watching", is_flag=True, help="Go on until Ctrl-C: once a second, in a pipe each change.")
 @json_option
 @config_option
 @socket_option
-def status(reference: str | None, path: Path, socket: Path | None, *, as_json: bool) -> None:
-    """Say where the image REFERENCE stands; without it how many images are on their way, and what holds them up."""
-    query = [("image", reference)] if reference else []
-    answer = ask(path, socket, Question("/status", query))
+def status(reference: str | None, path: Path, socket: Path | None, *, is_watching: bool, as_json: bool) -> None:
+    """Say where the image REFERENCE stands; without it how everything does, and what holds images up.
+
+    Without REFERENCE: whether pushes are taken, and why not; upstreams that are away; containerd and how blobs get
+    into it; how full the disks are; how many tasks there are of each kind, those that are not over, and why attempts
+    failed of late. With --watch --json each change is a line of JSON.
+    """
+    address = socket_of(path, socket)
+    question = Question("/status", [("image", reference)] if reference else [])
+    blocks = _one_image if reference else overview
+    if is_watching:
+        watch(address, question, blocks, without_figures, as_json=as_json)
+        return
+    with complaining(address):
+        answer = ask_at(address, question)
     if as_json:
         show_json(answer)
     else:
-        show(*([image_facts(answer)] if reference else overview(answer)))
+        show(*blocks(answer))
 
 
-def overview(answer: dict[str, Any]) -> list[Block]:
-    """All there is to say, what holds things up first."""
-    return [
-        *(Words(f"no pushes are taken: {reason}", Mood.BAD) for reason in answer["not_ready"]),
-        *(
-            f"upstream {name} is {upstream['state']}: {upstream['reason']}"
-            for name, upstream in answer["upstreams"].items()
-            if upstream["state"] != "ok"
-        ),
-        *(
-            f"{kind}: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-            for kind, counts in answer["counts"].items()
-        ),
-        tasks_table(answer["tasks"]),
-    ]
+Blocks = Callable[[dict[str, Any]], list[Block]]
 
 
-def image_facts(answer: dict[str, Any]) -> Facts:
-    """A line for everything that there is to say of one image."""
-    sent, unpack = answer["bytes"], answer["unpack"]
-    return Facts(
-        [
-            ("image", answer["image"]),
-            ("digest", answer["digest"]),
-            ("phase", answer["phase"]),
-            ("sent", f"{size(sent['done'])} of {size(sent['of'])}" if sent else ""),
-            ("reason", answer["reason"]),
-            ("attempts", str(answer["attempts"] or "")),
-            ("next try", moment(answer["next_try"]) if answer["next_try"] else ""),
-            ("unpack", _unpack(unpack) if unpack else ""),
-            ("job", str(answer["job"])),
-            ("pushed", moment(answer["created"])),
-        ]
-    )
-
-
-def _unpack(unpack: dict[str, Any]) -> str:
-    layers, amount = unpack["layers"], unpack["bytes"]
-    if not layers:
-        return f"{unpack['state']} {unpack['reason']}".rstrip()
-    sizes = f"{size(amount['done'])} of {size(amount['of'])}"
-    return f"{unpack['state']}, {layers['done']} of {layers['of']} layers ({sizes})"
+def _one_image(answer: dict[str, Any]) -> list[Block]:
+    return [Facts(image_facts(answer))]

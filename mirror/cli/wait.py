@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mirror.cli.admin import Question, ask_at, complaining, socket_of, socket_option
+from mirror.cli.complete import images
 from mirror.cli.exits import FAILED, FINE, TIMED_OUT
 from mirror.cli.options import config_option, json_option
 from mirror.cli.screen import Ticker, show, show_json, size
@@ -17,7 +18,7 @@ _LOOK_EVERY = 1.0
 
 
 @click.command()
-@click.argument("references", metavar="REFERENCE...", nargs=-1, required=True)
+@click.argument("references", metavar="REFERENCE...", nargs=-1, required=True, shell_complete=images)
 @click.option("--for", "goal", type=click.Choice(["unpacked", "replicated"]), required=True, help="What to wait for.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds, for all.")
 @json_option
