@@ -9,7 +9,7 @@ import click
 from mirror.cli.admin import Question, ask, socket_option
 from mirror.cli.exits import FAILED
 from mirror.cli.options import config_option, json_option
-from mirror.cli.screen import Block, Mood, Words, show, show_json
+from mirror.cli.screen import Block, Mood, Ticker, Words, show, show_json
 
 
 @click.command()
@@ -32,7 +32,9 @@ def evict(
     query = [("dry_run", "1")] if dry_run else []
     query += [("bytes", str(wanted))] if wanted else []
     query += [("all", "1")] if everything else []
-    answer = ask(path, socket, Question("/evict", query, "POST"))
+    with Ticker() as ticker:
+        ticker.tell("taking stock of what is here, and letting go …")
+        answer = ask(path, socket, Question("/evict", query, "POST"))
     if as_json:
         show_json(answer)
     else:

@@ -1,5 +1,6 @@
 """What is here of what was pushed to us, as retention needs to know it."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -96,8 +97,10 @@ class Inventory:
         pushes = {push.job.image: push for push in await self._usage.pushes()}
         pulls = {(pulled.repository, pulled.digest): pulled for pulled in await self._usage.pulls()}
         in_use = await self._in_use()
+        # On a thread: it may be a hundred thousand.
+        chosen = await asyncio.to_thread(choose, await self._records())
         held = partial(self._held, pushes=pushes, pulls=pulls, in_use=in_use)
-        images = [image async for image in in_order(held, choose(await self._records()), _AT_ONCE) if image]
+        images = [image async for image in in_order(held, chosen, _AT_ONCE) if image]
         return Stock(images, {push.job.repository: push.job.id for push in pushes.values()})
 
     async def _records(self) -> list[Image]:

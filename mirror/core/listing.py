@@ -1,5 +1,6 @@
 """Which images are here, how they stand and why they stay: for people to look at."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -63,7 +64,7 @@ class Listing:
 
         stock = await self._inventory.look(choose)
         wanted = set(names[:limit])
-        pins = self._pins(stock.images)
+        pins = await asyncio.to_thread(self._pins, stock.images)
 
         async def list_one(held: Held) -> Listed:
             return Listed(held, pins[held.name], await self._status(held))
