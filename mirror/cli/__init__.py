@@ -7,6 +7,9 @@ import click
 
 from mirror import __version__
 
+COMPLETE_VARIABLE = "_REGISTRY_MIRROR_COMPLETE"
+"""By which a shell's script asks for completions, in the words of click."""
+
 # Each in a module of its own name.
 _COMMANDS = frozenset(
     {
@@ -44,5 +47,5 @@ def main() -> None:
     """Push container images straight into the host's containerd; they reach the central registry afterwards."""
 
 
-if "_REGISTRY_MIRROR_COMPLETE" in os.environ:
+if COMPLETE_VARIABLE in os.environ:
     import_module("mirror.cli.completion")  # bash is asked about in a way of our own

@@ -12,7 +12,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from mirror.cli.options import COMPLETE_VARIABLE
+from mirror.cli import COMPLETE_VARIABLE
 
 # bash breaks words at colons and the like, of which references have some: so the line is told, and of what comes back
 # goes what stands before the last of these.

@@ -1,6 +1,7 @@
 """Following jobs as they go: bars at a terminal, lines in a pipe."""
 
-from collections.abc import Callable, Iterator
+import time  # noqa: TID251 - a command is told no clock
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ _UNDER_WAY = frozenset({"pending", "running"})
 _WELL = frozenset({"replicated", "deleted"})
 _OVER = _WELL | {"parked", "cancelled"}
 _BAR = 24
+_EVERY = 1.0
 _LINES_OF_ONE = 3
 
 Status = dict[str, Any]
@@ -34,21 +36,22 @@ def follow_all(socket: Path, *, as_json: bool) -> None:
 def follow_one(socket: Path, job: int, *, as_json: bool) -> int:
     """Tell each change of a job until there are no more; returns the exit code that its end means.
 
+    It is asked for, as events are those of the oldest thousand jobs, and tell nothing of one in whose place a later
+    push came.
+
     Raises:
-        RefusedError: there is no such job, or the daemon ends before it does.
+        RefusedError: there is no such job, or not any more.
     """
-    with events(socket, Question("/events")) as told, _teller(as_json=as_json) as tell:
-        for status in _of(job, socket, told):
-            tell(status)
+    question = Question(f"/jobs/{job}")
+    before: Status = {}
+    with _teller(as_json=as_json) as tell:
+        while True:
+            if (status := ask_at(socket, question)) != before:
+                tell(status)
             if _is_over(status):
                 return FINE if status["phase"] in _WELL else FAILED
-    raise RefusedError("the daemon is stopping")
-
-
-def _of(job: int, socket: Path, told: Iterator[tuple[str, Status]]) -> Iterator[Status]:
-    """A job as it stands, asked for when its changes are told already; then those."""
-    yield ask_at(socket, Question(f"/jobs/{job}"))
-    yield from (status for _, status in told if status["job"] == job)
+            before = status
+            time.sleep(_EVERY)
 
 
 def _is_over(status: Status) -> bool:

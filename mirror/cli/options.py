@@ -8,9 +8,6 @@ from mirror.cli.exits import BAD_SETTINGS
 from mirror.cli.screen import fail
 from mirror.config import DEFAULT_PATH, Settings, SettingsError, load
 
-COMPLETE_VARIABLE = "_REGISTRY_MIRROR_COMPLETE"
-"""By which a shell's script asks for completions, in the words of click."""
-
 config_option = click.option(
     "--config",
     "path",
