@@ -14,10 +14,12 @@ from mirror.app.verification import make_verification
 from mirror.app.workers import Wiring, make_worker
 from mirror.core.discover import Discovery
 from mirror.core.drain import Drain, Gate
+from mirror.core.failures import Failures
 from mirror.core.follow import Follow
 from mirror.core.isolation import Isolation
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
+from mirror.core.listing import Listing
 from mirror.core.operate import Operator
 from mirror.core.outlast import outlast
 from mirror.core.ports import StoreFacts
@@ -48,7 +50,8 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         self.changed = changed = Signal()
-        board, gate, arrivals = Board(), Gate(), Arrivals()
+        self.board = board = Board()
+        gate, arrivals = Gate(), Arrivals()
         self.clock = rooms.clock
         self.metrics = rooms.metrics
         self.breakers = rooms.breakers
@@ -65,8 +68,11 @@ class Daemon:
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
-        wiring = Wiring(changed, self.manifest_push.in_flight)
-        self.operator = _operator(rooms, wiring)
+        self.failures = Failures(rooms.clock)
+        self.importers = rooms.importers
+        wiring = Wiring(changed, self.manifest_push.in_flight, self.failures)
+        self.listing = _listing(settings, rooms, self.space, board)
+        self.operator = _operator(rooms, board, wiring)
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
         self.readiness = self._readiness(rooms, gate)
@@ -216,7 +222,18 @@ def _drain(rooms: Rooms, gate: Gate, wiring: Wiring) -> Drain:
     )
 
 
-def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
+def _listing(settings: config.Settings, rooms: Rooms, space: Space, board: Board) -> Listing:
+    return Listing(
+        inventory=space.inventory,
+        jobs=rooms.jobs,
+        board=board,
+        rules=space.rules,
+        clock=rooms.clock,
+        default=settings.default_upstream,
+    )
+
+
+def _operator(rooms: Rooms, board: Board, wiring: Wiring) -> Operator:
     leases = JobLeases(
         jobs=rooms.jobs,
         leases=rooms.leases,
@@ -224,7 +241,7 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
         in_flight=wiring.in_flight,
         changed=wiring.changed,
     )
-    return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
+    return Operator(jobs=rooms.jobs, leases=leases, board=board, hurry=rooms.hurry, changed=wiring.changed)
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:

@@ -19,6 +19,7 @@ from mirror.app.rooms import Rooms
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
 from mirror.http.metrics import Exposition
+from mirror.http.overview import Overview, StoreSettings
 from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
@@ -37,7 +38,7 @@ async def listening(
     """
     traffic = Traffic()
     async with AsyncExitStack() as stack:
-        use = _admin_use_cases(daemon, make_exposition(rooms, daemon, listeners))
+        use = _admin_use_cases(settings, daemon, make_exposition(rooms, daemon, listeners))
         admin = admin_application(
             use, registries=daemon.registries, clock=daemon.clock, answered=daemon.metrics.answered
         )
@@ -105,7 +106,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     )
 
 
-def _admin_use_cases(daemon: Daemon, expose: Exposition) -> AdminUseCases:
+def _admin_use_cases(settings: config.Settings, daemon: Daemon, expose: Exposition) -> AdminUseCases:
     return AdminUseCases(
         watch=daemon.watch,
         follow=daemon.follow,
@@ -113,11 +114,26 @@ def _admin_use_cases(daemon: Daemon, expose: Exposition) -> AdminUseCases:
         drain=daemon.drain,
         reconciler=daemon.reconciler,
         limits=daemon.replication.limits,
-        breakers=daemon.breakers,
-        presence=daemon.presence,
         readiness=daemon.readiness,
         evictor=daemon.space.evictor,
         expose=expose,
+        overview=_overview(settings, daemon),
+        listing=daemon.listing,
+    )
+
+
+def _overview(settings: config.Settings, daemon: Daemon) -> Overview:
+    store = settings.containerd
+    return Overview(
+        watch=daemon.watch,
+        board=daemon.board,
+        drain=daemon.drain,
+        readiness=daemon.readiness,
+        presence=daemon.presence,
+        store=StoreSettings(store.namespace, store.snapshotter, lambda: daemon.importers.choice),
+        breakers=daemon.breakers,
+        capacity=daemon.space.capacity,
+        failures=daemon.failures,
     )
 
 

@@ -1,6 +1,6 @@
 """`registry-mirror push`: images from files, as if a builder had pushed them."""
 
-import json
+import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +11,10 @@ import click
 
 from mirror.archives.files import ArchiveError, OpenFiles
 from mirror.archives.images import Archive, Image, read_archive
-from mirror.cli.admin import run, socket_option
-from mirror.cli.options import config_option, settings_or_exit
+from mirror.cli.admin import socket_option
+from mirror.cli.options import config_option, json_option, settings_or_exit
 from mirror.cli.pushing import Pusher, Reached, transport
+from mirror.cli.screen import console, fail, is_terminal, show, show_json
 from mirror.config import Settings, push_socket
 from mirror.core.errors import UpstreamError
 from mirror.oci.errors import RegistryError
@@ -36,7 +37,7 @@ class _Errand:
 @click.option(
     "--image", "wanted", metavar="NAME", help="Which image of ARCHIVE, by a name or digest that it has there."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was pushed as JSON.")
+@json_option
 @config_option
 @socket_option
 def push(
@@ -55,14 +56,13 @@ def push(
         with OpenFiles(archive, sys.stdin.buffer) as opened:
             content = read_archive(opened.files)
             errands = _errands(content, wanted, reference, settings)
-            pushed = run(_push(content, errands, push_socket(socket or settings.admin.socket)))
+            pushed = asyncio.run(_push(content, errands, push_socket(socket or settings.admin.socket)))
     except (ArchiveError, OSError) as error:
-        raise click.ClickException(f"{archive}: {error}") from error
+        fail(f"{archive}: {error}")
     if as_json:
-        click.echo(json.dumps({"images": pushed}, indent=2))
-        return
-    for each in pushed:
-        click.echo(f"{each['image']}@{each['digest']}" if each["tag"] else each["image"])
+        show_json({"images": pushed})
+    else:
+        show(*(f"{each['image']}@{each['digest']}" if each["tag"] else str(each["image"]) for each in pushed))
 
 
 def _errands(archive: Archive, wanted: str | None, reference: str | None, settings: Settings) -> Sequence[_Errand]:
@@ -113,7 +113,7 @@ async def _push_one(archive: Archive, errand: _Errand, socket: Path) -> dict[str
             with _bar(image, pusher.total(manifest)) as pusher.reached:
                 await pusher.push(errand.repository, errand.reference, manifest)
     except UpstreamError as error:
-        raise ValueError(f"{image}: the daemon at {socket}: {error}") from error
+        fail(f"{image}: the daemon at {socket}: {error}")
     return {
         "image": image,
         "tag": errand.reference.tag,
@@ -125,11 +125,9 @@ async def _push_one(archive: Archive, errand: _Errand, socket: Path) -> dict[str
 @contextmanager
 def _bar(image: str, size: int) -> Iterator[Reached]:
     """A progress bar for so many bytes, where somebody looks."""
-    from rich.console import Console  # noqa: PLC0415 - no other command of this module's size needs it
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415 - see `console`
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    with Progress(*columns, console=console(), transient=True, disable=not is_terminal()) as progress:
         task = progress.add_task(image, total=size)
         yield lambda more: progress.advance(task, more)

@@ -1,16 +1,17 @@
 """`registry-mirror setup`: clients that come to the daemon first."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import click
 
-from mirror.cli.options import BAD_SETTINGS, config_option, settings_or_exit
+from mirror.cli.exits import BAD_SETTINGS
+from mirror.cli.options import config_option, settings_or_exit
 from mirror.cli.placed import NotOursError, PlacedFiles
 from mirror.cli.recipes import RECIPES, Mirror, Recipe, Registry
+from mirror.cli.screen import fail, note, show, show_json
 from mirror.config import Listener, Settings
 
-_FAILED = 1
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on; a client needs an address
 
 
@@ -33,6 +34,7 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listen
     show_default=True,
     help="The file system that files are written into.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print files, or what became of them, and notes as JSON.")
 @config_option
 def setup(  # noqa: PLR0913 - each option by name
     tool: str,
@@ -44,6 +46,7 @@ def setup(  # noqa: PLR0913 - each option by name
     address: str | None,
     ca: Path | None,
     push: bool,
+    as_json: bool,
 ) -> None:
     """Print the files by which TOOL on this host, or in a builder, comes to the daemon before it goes to a registry.
 
@@ -54,19 +57,15 @@ def setup(  # noqa: PLR0913 - each option by name
     placed = PlacedFiles(root, PurePosixPath(settings.journal.path.parent.absolute()) / "setup.json")
     try:
         if action == "undo":
-            _say("removed", placed.undo(tool))
+            _say("removed", placed.undo(tool), [], as_json=as_json)
             return
-        mirror = _mirror(settings, listener, address, ca, push=push)
-        recipe = RECIPES[tool](mirror, _registries(settings))
+        recipe = RECIPES[tool](_mirror(settings, listener, address, ca, push=push), _registries(settings))
         if action == "write":
-            _say("written", placed.write(tool, recipe.files))
+            _say("written", placed.write(tool, recipe.files), recipe.notes, as_json=as_json)
         else:
-            _print(recipe)
+            _print(recipe, as_json=as_json)
     except (NotOursError, OSError) as error:
-        click.echo(f"registry-mirror: {error}", err=True)
-        sys.exit(_FAILED)
-    for note in recipe.notes:
-        click.echo(f"note: {note}", err=True)
+        fail(str(error))
 
 
 def _mirror(settings: Settings, name: str | None, address: str | None, ca: Path | None, *, push: bool) -> Mirror:
@@ -83,8 +82,7 @@ def _listener(settings: Settings, name: str | None) -> Listener:
     found = {key: each for key, each in settings.listeners.items() if not each.socket and name in {None, key}}
     if len(found) != 1:
         known = ", ".join(key for key, each in settings.listeners.items() if not each.socket) or "none on TCP"
-        click.echo(f"registry-mirror: --listener must be one of the listeners: {known}", err=True)
-        sys.exit(BAD_SETTINGS)
+        fail(f"--listener must be one of the listeners: {known}", BAD_SETTINGS)
     return next(iter(found.values()))
 
 
@@ -103,13 +101,23 @@ def _registries(settings: Settings) -> list[Registry]:
     ]
 
 
-def _say(what: str, paths: list[PurePosixPath]) -> None:
-    for path in paths:
-        click.echo(f"{what}: {path}")
-    if not paths:
-        click.echo("nothing to do")
+def _say(what: str, paths: Sequence[PurePosixPath], notes: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        show_json({what: [str(path) for path in paths], "notes": list(notes)})
+        return
+    show(*([f"{what}: {path}" for path in paths] or ["nothing to do"]))
+    _note(notes)
 
 
-def _print(recipe: Recipe) -> None:
+def _print(recipe: Recipe, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"files": {str(path): text for path, text in recipe.files.items()}, "notes": list(recipe.notes)})
+        return
     for path, text in recipe.files.items():
-        click.echo(f"# {path}\n{text}")
+        click.echo(f"# {path}\n{text}")  # as it is to stand in the file, on a terminal too
+    _note(recipe.notes)
+
+
+def _note(notes: Sequence[str]) -> None:
+    for text in notes:
+        note(f"note: {text}")

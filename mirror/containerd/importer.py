@@ -56,7 +56,8 @@ class Importers:
         self._direct: DirectImporter | None = None
         self._streamed: frozenset[str] | None = None
         self._chosen = asyncio.Event()
-        self._said = ""
+        self.choice: tuple[str, str] | None = None
+        """The way of new uploads (`none`: they are refused), and why; None until it is chosen."""
         self.reason: str | None = None
         """Why no upload is taken; None when they are."""
 
@@ -94,8 +95,8 @@ class Importers:
 
     def _say(self, why: str) -> None:
         way = "none" if self.reason else "direct" if self._takes_direct() else "stream"
-        if (said := f"{way}: {why}") != self._said:
-            self._said = said
+        if (choice := (way, why)) != self.choice:
+            self.choice = choice
             _log.info("import.chosen", way=way, reason=why)
 
     def _takes_direct(self) -> bool:

@@ -57,8 +57,8 @@ class Capacity:
     """
 
     def __init__(self, disk: Disk, marks: Marks, journal: Path) -> None:
+        self.marks = marks
         self._disk = disk
-        self._marks = marks
         self._journal = journal.parent
         self._directories: frozenset[Path] = frozenset()
         self._unseen: set[Path | None] = set()
@@ -74,22 +74,27 @@ class Capacity:
         """That of containerd's filesystems with the least to spare; None when none is known."""
         return min(self.levels(), key=lambda level: level.spare, default=None)
 
+    def journal(self) -> Level:
+        """That of the journal, whose reserve is what a change of it may take."""
+        total, free = self._disk.room(self._journal)
+        return Level(self._journal, total, free, _JOURNAL_NEEDS)
+
     def excess(self) -> int:
         """How many bytes must go: none until a filesystem is fuller than `evict_at`, then down to `evict_to`."""
-        marks = self._marks
+        marks = self.marks
         full = [level for level in self.levels() if level.above(marks.evict_at) > 0]
         return max((level.above(marks.evict_to) for level in full), default=0)
 
     def shortage(self) -> str | None:
         """Why nothing can be pushed just now, None when it can."""
-        _, free = self._disk.room(self._journal)
-        if free < _JOURNAL_NEEDS:
-            return f"{self._journal}, where the journal is, has {free} bytes free"
+        journal = self.journal()
+        if journal.spare < 0:
+            return f"{self._journal}, where the journal is, has {journal.free} bytes free"
         level = self.tightest()
         return str(level) if level and level.spare <= 0 else None
 
     def levels(self) -> list[Level]:
-        """Those of containerd that are known."""
+        """Containerd's filesystems, as far as they are known."""
         levels = [self._level(directory) for directory in sorted(self._directories)]
         return [level for level in levels if level]
 
@@ -100,7 +105,7 @@ class Capacity:
             self._complain(directory, str(error))
             return None
         self._unseen.discard(directory)
-        reserve = min(_GIB, total // _RESERVED_SHARE) if self._marks.reserve is None else self._marks.reserve
+        reserve = min(_GIB, total // _RESERVED_SHARE) if self.marks.reserve is None else self.marks.reserve
         return Level(directory, total, free, reserve)
 
     def _complain(self, directory: Path | None, reason: str) -> None:

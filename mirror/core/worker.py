@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from mirror.core.failures import Failures
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
 from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
@@ -35,7 +36,7 @@ class Worker:
     """Carries out the tasks of one kind, several at once.
 
     `attempt` does the work and returns DONE or SKIPPED, or raises; what becomes of a failure is `decide`'s to say.
-    `in_flight` names the leases of pushes that are not acknowledged yet.
+    `in_flight` names the leases of pushes that are not acknowledged yet; `failures` is told of attempts that failed.
     Being killed at any point needs no special path: what was RUNNING is PENDING again when the journal is opened.
     """
 
@@ -52,6 +53,7 @@ class Worker:
         at_once: int,
         upstreams: UpstreamLimits | None = None,
         in_flight: Callable[[], frozenset[str]],
+        failures: Failures,
         changed: Signal,
         observer: Observer | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class Worker:
         self._backoff = backoff
         self._slots = asyncio.Semaphore(at_once)
         self._upstreams = upstreams or UpstreamLimits(at_once, frozenset)
+        self._failures = failures
         self._running: Counter[str] = Counter()
         self._claims = 0
         self._changed = changed
@@ -120,6 +123,7 @@ class Worker:
             parked = outcome.state is State.PARKED
             report = _log.error if parked else _log.warning
             report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)
+            self._failures.note(task, outcome)
         else:
             _log.info("task.finished", state=outcome.state, reason=outcome.reason)
         return outcome

@@ -41,6 +41,7 @@ class Breaker:
         self._failures = 0
         self._rests_until = 0.0
         self._reason = ""
+        self._since = 0.0
         self._turned = Signal()
         self._hurried = Signal()
 
@@ -60,6 +61,11 @@ class Breaker:
     def reason(self) -> str:
         """What it was opened for, in the upstream's words where it had any; empty while it is closed."""
         return self._reason if self.is_open else ""
+
+    @property
+    def since(self) -> float | None:
+        """Unix time at which it was opened; None while it is closed."""
+        return self._since if self.is_open else None
 
     @property
     def _is_away(self) -> bool:
@@ -90,18 +96,20 @@ class Breaker:
     def _count(self, error: UpstreamError | None) -> None:
         if self._is_away:  # an answer that was on its way when it opened is no probe
             return
+        was_open = self.is_open
         if error is not None and error.retry_after:
             self._rests_until = self._clock.monotonic() + min(error.retry_after, LONGEST_RETRY_AFTER)
-            self._open("upstream.rests", error)
+            self._open("upstream.rests", error, was_open=was_open)
         if error is None or not error.away:
             self._failures = 0
             return
         self._failures += 1
         if self._is_away:
-            self._open("upstream.away", error)
+            self._open("upstream.away", error, was_open=was_open)
 
-    def _open(self, event: str, error: UpstreamError) -> None:
+    def _open(self, event: str, error: UpstreamError, *, was_open: bool) -> None:
         self._reason = str(error)
+        self._since = self._since if was_open else self._clock.now()
         _log.warning(event, reason=self._reason)
         self._turned.fire()
 
