@@ -5,6 +5,7 @@ import click
 from mirror import __version__
 from mirror.cli.ask import status, wait
 from mirror.cli.check import check
+from mirror.cli.doctor.command import doctor
 from mirror.cli.drain import drain
 from mirror.cli.evict import evict
 from mirror.cli.jobs import jobs
@@ -28,3 +29,4 @@ main.add_command(limits)
 main.add_command(evict)
 main.add_command(check)
 main.add_command(setup)
+main.add_command(doctor)

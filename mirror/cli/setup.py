@@ -5,13 +5,13 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from mirror.cli.described import mirror_at, registries
 from mirror.cli.options import BAD_SETTINGS, config_option, settings_or_exit
 from mirror.cli.placed import NotOursError, PlacedFiles
-from mirror.cli.recipes import RECIPES, Mirror, Recipe, Registry
+from mirror.cli.recipes import RECIPES, Recipe
 from mirror.config import Listener, Settings
 
 _FAILED = 1
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on; a client needs an address
 
 
 @click.command()
@@ -56,8 +56,8 @@ def setup(  # noqa: PLR0913 - each option by name
         if action == "undo":
             _say("removed", placed.undo(tool))
             return
-        mirror = _mirror(settings, listener, address, ca, push=push)
-        recipe = RECIPES[tool](mirror, _registries(settings))
+        mirror = mirror_at(_listener(settings, listener), address, ca, push=push)
+        recipe = RECIPES[tool](mirror, registries(settings))
         if action == "write":
             _say("written", placed.write(tool, recipe.files))
         else:
@@ -69,15 +69,6 @@ def setup(  # noqa: PLR0913 - each option by name
         click.echo(f"note: {note}", err=True)
 
 
-def _mirror(settings: Settings, name: str | None, address: str | None, ca: Path | None, *, push: bool) -> Mirror:
-    chosen = _listener(settings, name)
-    host, port = chosen.address
-    host = _ANYWHERE.get(host, host)
-    reached = address or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    authority = (PurePosixPath(ca.absolute()), ca.read_text()) if ca and chosen.tls else None
-    return Mirror(reached, chosen.tls is not None, authority, push)
-
-
 def _listener(settings: Settings, name: str | None) -> Listener:
     """The listener of that name, or the only one that clients can be told of; or exit code 2."""
     found = {key: each for key, each in settings.listeners.items() if not each.socket and name in {None, key}}
@@ -86,21 +77,6 @@ def _listener(settings: Settings, name: str | None) -> Listener:
         click.echo(f"registry-mirror: --listener must be one of the listeners: {known}", err=True)
         sys.exit(BAD_SETTINGS)
     return next(iter(found.values()))
-
-
-def _registries(settings: Settings) -> list[Registry]:
-    return [
-        Registry(
-            name,
-            upstream.url,
-            name == settings.default_upstream,
-            PurePosixPath(upstream.ca_file) if upstream.ca_file else None,
-            (PurePosixPath(upstream.client_cert), PurePosixPath(upstream.client_key))
-            if upstream.client_cert and upstream.client_key
-            else None,
-        )
-        for name, upstream in settings.upstreams.items()
-    ]
 
 
 def _say(what: str, paths: list[PurePosixPath]) -> None:

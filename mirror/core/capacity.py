@@ -12,7 +12,7 @@ _GIB = 1 << 30
 # Of a disk that is small, the reserve is a share.
 _RESERVED_SHARE = 20
 # A change of the journal is some pages of 4 KiB, and its WAL grows to a thousand of them.
-_JOURNAL_NEEDS = 1 << 20
+JOURNAL_NEEDS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +72,24 @@ class Capacity:
 
     def tightest(self) -> Level | None:
         """That of containerd's filesystems with the least to spare; None when none is known."""
-        return min(self._levels(), key=lambda level: level.spare, default=None)
+        return min(self.levels(), key=lambda level: level.spare, default=None)
 
     def excess(self) -> int:
         """How many bytes must go: none until a filesystem is fuller than `evict_at`, then down to `evict_to`."""
         marks = self._marks
-        full = [level for level in self._levels() if level.above(marks.evict_at) > 0]
+        full = [level for level in self.levels() if level.above(marks.evict_at) > 0]
         return max((level.above(marks.evict_to) for level in full), default=0)
 
     def shortage(self) -> str | None:
         """Why nothing can be pushed just now, None when it can."""
         _, free = self._disk.room(self._journal)
-        if free < _JOURNAL_NEEDS:
+        if free < JOURNAL_NEEDS:
             return f"{self._journal}, where the journal is, has {free} bytes free"
         level = self.tightest()
         return str(level) if level and level.spare <= 0 else None
 
-    def _levels(self) -> list[Level]:
+    def levels(self) -> list[Level]:
+        """How full each of containerd's disks is, as far as it can be seen from here."""
         levels = [self._level(directory) for directory in self._directories]
         return [level for level in levels if level]
 
