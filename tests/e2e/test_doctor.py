@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a private containerd 
 
 LOGIN = Login("builder", "correct horse")
 PASSWORD = "wrong donkey"  # noqa: S105 - it is none
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 # What is about the machine that the suite runs on, and no set-up of ours.
 MACHINE = {"clock.synchronised", "daemon.unit", "host.open files", "host.long link", "journal.filesystem"}
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -89,6 +90,12 @@ Settings = Mapping[str, Mapping[str, object]]
 @pytest.fixture
 def set_up(directory: Path, containerd: Containerd, upstream: Registry) -> "SetUp":
     return SetUp(directory, containerd, upstream)
+
+
+def let_in(*directories: Path) -> None:
+    """Let anybody look into directories."""
+    for directory in directories:
+        directory.chmod(0o755)
 
 
 def root(daemon: Daemon) -> Path:
@@ -302,10 +309,25 @@ def test_listeners(set_up: SetUp) -> None:
     assert "has expired" in broken["listener.certificate expired"]
     assert expired["certificate"] in broken["listener.certificate expired"]
     assert "the key is not that of the certificate" in broken["listener.certificate mismatched"]
-    assert set(warnings) == {"listener.exposure open", "listener.exposure nobodys", "listener.certificate soon"} - (
-        {"listener.exposure nobodys"} if "listener.exposure nobodys" in report.called("hint") else set()
-    )
+    assert set(warnings) == {"listener.exposure open", "listener.certificate soon"}
     assert "[identity]" in warnings["listener.exposure open"]
+
+
+@pytest.mark.slow
+def test_listeners_that_are_not_allowed(set_up: SetUp) -> None:
+    """A port below 1024, for whoever is not root; an address of IPv6 where that is off."""
+    listeners = {
+        "builders": {"listen": f"127.0.0.1:{free_port()}"},
+        "low": {"listen": "127.0.0.1:80"},
+        "six": {"listen": f"[::1]:{free_port()}"},
+    }
+    daemon = set_up.daemon({"listeners": listeners})
+    let_in(set_up.directory.parent, set_up.directory, daemon.directory)
+    room = 'ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; exec "$@"'
+    broken = examined(daemon, around=("unshare", "--net", "sh", "-c", room, "room", *NOBODY)).called("broken")
+    assert "CAP_NET_BIND_SERVICE" in broken["listener.address low"]
+    assert "IPv6 is off" in broken["listener.address six"]
+    assert "listener.address builders" not in broken
 
 
 # --- containerd ---------------------------------------------------------------------------------------------------
@@ -332,11 +354,9 @@ def test_a_containerd_that_died(set_up: SetUp) -> None:
 def test_a_containerd_that_is_not_ours(set_up: SetUp) -> None:
     """Somebody who may not connect is told who may; what he may not look at is not called broken."""
     daemon = set_up.daemon()
-    for path in (set_up.directory.parent, set_up.directory, set_up.containerd.directory, daemon.directory):
-        path.chmod(0o755)
+    let_in(set_up.directory.parent, set_up.directory, set_up.containerd.directory, daemon.directory)
     assert stat.S_IMODE(Path(set_up.containerd.address).stat().st_mode) == 0o660
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    report = examined(daemon, around=nobody)
+    report = examined(daemon, around=NOBODY)
     report.only("containerd.socket", "user 65534 may not connect", "as root")
     assert "user 65534 may not look" in report.called("skipped")["journal.directory"]
 
@@ -418,7 +438,7 @@ def test_no_room_for_blobs(set_up: SetUp) -> None:
 
 @pytest.mark.slow
 def test_journals_that_cannot_be_written(set_up: SetUp) -> None:
-    """On a disk that is full, and then on one that is read-only."""
+    """On a disk that is full, that has no inodes left, and that is read-only."""
     with Disk(set_up.directory / "disk", 1 << 22) as disk:
         daemon = set_up.daemon({"journal": {"path": str(disk.path / "journal.db")}})
         disk.fill(leave=1 << 16)
@@ -426,7 +446,15 @@ def test_journals_that_cannot_be_written(set_up: SetUp) -> None:
         disk.free()
         disk.fill(leave=1 << 21)
         examined(daemon).only("disk.journal", "2 MiB free", verdict="warning")
-        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        disk.free()
+        subprocess.run(["mount", "-o", "remount,nr_inodes=4", str(disk.path)], check=True)
+        with suppress(OSError):
+            for number in range(4):
+                (disk.path / str(number)).touch()
+        broken = examined(daemon).called("broken")
+        assert set(broken) == {"disk.files", "journal.directory"}
+        assert "0 of 4 inodes" in broken["disk.files"]
+        subprocess.run(["mount", "-o", "remount,ro,nr_inodes=1000", str(disk.path)], check=True)
         report = examined(daemon)
     assert set(report.called("broken")) == {"journal.directory"}
     assert "Read-only file system" in report.called("broken")["journal.directory"]
@@ -480,6 +508,16 @@ def test_a_daemon_that_does_not_answer(set_up: SetUp) -> None:
         daemon.config.write_text(text)
         daemon.kill()
         examined(daemon).only("daemon.answers", "left over from one that ended", "journalctl", verdict="warning")
+
+
+@pytest.mark.slow
+def test_few_open_files(set_up: SetUp) -> None:
+    """Fewer than the settings want connections."""
+    report = examined(set_up.daemon(), around=("prlimit", "--nofile=1024"))
+    [check] = [check for check in report.checks if check["check"] == "host.open files"]
+    assert check["verdict"] == "warning"
+    assert "may have 1024 files open, and http.connections is 4096" in check["seen"]
+    assert "LimitNOFILE=" in check["remedy"]
 
 
 # --- clients, settings --------------------------------------------------------------------------------------------

@@ -36,11 +36,7 @@ _ELSEWHERE = tuple(
 _KUBERNETES = "k8s.io"
 _KUBELETS = ("kubelet", "k3s", "k3s-server", "k3s-agent")
 
-SOCKET, ANSWERS, SNAPSHOTTER = (
-    key_of("containerd.socket"),
-    key_of("containerd.answers"),
-    key_of("containerd.snapshotter"),
-)
+SOCKET, ANSWERS = key_of("containerd.socket"), key_of("containerd.answers")
 
 
 class ContainerdChecks:

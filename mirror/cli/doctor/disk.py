@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mirror import config
-from mirror.cli.doctor.checks import Check, Finding, broken, key_of, ok, skipped, warning
+from mirror.cli.doctor.checks import Check, Finding, broken, ok, skipped, warning
 from mirror.cli.doctor.containerd import ANSWERS, ContainerdChecks
 from mirror.cli.doctor.unseen import forbidden, nearest
 from mirror.core.capacity import JOURNAL_NEEDS, Capacity, Level, Marks
@@ -15,8 +15,6 @@ _MIB = 1 << 20
 _LITTLE = 64 * _MIB
 _FEW_FILES = 10_000
 _SHARE = 100
-
-READ_ONLY = key_of("disk.read-only")
 
 
 class DiskChecks:

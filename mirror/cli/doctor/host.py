@@ -31,7 +31,7 @@ class HostChecks:
         return [
             Check("host.open files", self._open_files, after=[ANSWERS]),
             *(
-                Check("host.long link", partial(_long_link, each), each.name, needs=[each.key("connection")])
+                Check("host.long link", partial(long_link, each), each.name, needs=[each.key("connection")])
                 for each in self._upstreams
             ),
         ]
@@ -47,7 +47,7 @@ class HostChecks:
         return ok(f"{whose} may have {most if most >= 0 else 'any number of'} files open")
 
 
-def _long_link(upstream: UpstreamChecks) -> Finding:
+def long_link(upstream: UpstreamChecks) -> Finding:
     """What one blob can have of a fast link, by the round trip and the kernel's largest buffers."""
     if upstream.took is None:
         return skipped("the round trip is not known")
@@ -55,7 +55,7 @@ def _long_link(upstream: UpstreamChecks) -> Finding:
     largest = {name: int((_IPV4 / name).read_text().split()[2]) for name in names}
     needed = _WANTED * upstream.took / _SHARE
     small = [name for name, size in largest.items() if size < needed]
-    away = f"{upstream.took * 1000:.3g} ms away"
+    away = f"{upstream.took * 1000:.0f} ms away"
     if not small:
         return ok(f"{away}: one connection may have more than 1 Gbit/s")
     rate = min(largest.values()) * _SHARE / upstream.took * 8 / 1e6

@@ -1,11 +1,12 @@
 """The journal: whether its directory takes it, its filesystem keeps it, and its file can be trusted."""
 
+import re
 import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from mirror.cli.doctor.checks import Check, Finding, broken, key_of, ok, warning
+from mirror.cli.doctor.checks import Check, Finding, broken, ok, warning
 from mirror.cli.doctor.daemon import ANSWERS, DaemonChecks
 from mirror.cli.doctor.processes import lock_holder, named
 from mirror.cli.doctor.unseen import forbidden, nearest
@@ -18,7 +19,7 @@ _NETWORKED = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "fu
 _IN_MEMORY = ("tmpfs", "ramfs")
 _RESCUE = "stop the daemon, move it away with its -wal and -shm, mend a copy (sqlite3 COPY .recover) or start without"
 
-DIRECTORY = key_of("journal.directory")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class JournalChecks:
@@ -112,7 +113,7 @@ def _filesystem_of(directory: Path) -> str:
     longest = -1
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         place, _, about = line.partition(" - ")
-        point = place.split()[4].encode().decode("unicode_escape")
+        point = _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 8)), place.split()[4])
         if directory.resolve().is_relative_to(point) and len(point) >= longest:
             found, longest = about.split()[0], len(point)
     return found

@@ -33,14 +33,20 @@ def holders_of(inodes: Mapping[str, str]) -> list[int]:
 
 def lock_holder(file: Path) -> int | None:
     """The process that has a lock (flock(2)) on a file; 0 when it cannot be told, None when nobody has."""
-    stat = file.stat()
+    inode = file.stat().st_ino
     for line in _lines(_PROC / "locks"):
         fields = line.split()
         if "FLOCK" in fields and "->" not in fields:
-            pid, place = fields[-4], fields[-3]
-            if place.rpartition(":")[2] == str(stat.st_ino):
-                return max(int(pid), 0)
+            pid, place = max(int(fields[-4]), 0), fields[-3]
+            if place.rpartition(":")[2] == str(inode) and _may_have(pid, file):
+                return pid
     return None
+
+
+def _may_have(pid: int, file: Path) -> bool:
+    """Whether a process has a file open, or it cannot be seen: files of other filesystems have the same inodes."""
+    opened = set(_open(_PROC / str(pid)))
+    return not opened or str(file.resolve()) in opened
 
 
 def named(pid: int) -> str:
