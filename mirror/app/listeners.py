@@ -44,7 +44,7 @@ class Listeners:
     def __init__(self, settings: config.Settings, clock: Clock) -> None:
         self._clock = clock
         self._settings = settings
-        self._proofs = _Proofs(settings.identity, clock)
+        self._proofs = Proofs(settings.identity, clock)
         self._policy = _policy(settings)
         self.connections = _connections(settings, clock)
         self.meter = Meter(clock, settings.callers.requests, settings.callers.burst)
@@ -87,8 +87,8 @@ def _connections(settings: config.Settings, clock: Clock) -> Connections:
     return Connections(clock, patience, most=http.connections, each=settings.callers.connections)
 
 
-class _Proofs:
-    """The kinds of proof that are set up."""
+class Proofs:
+    """The kinds of proof that are set up. Raises SettingsError when a file of theirs cannot be used."""
 
     def __init__(self, identity: config.Identity, clock: Clock) -> None:
         self._identity = identity

@@ -15,6 +15,7 @@ _COMMANDS = frozenset(
     {
         "check",
         "completion",
+        "doctor",
         "drain",
         "evict",
         "images",

@@ -5,14 +5,13 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from mirror.cli.described import mirror_at, registries
 from mirror.cli.exits import BAD_SETTINGS
 from mirror.cli.options import config_option, settings_or_exit
 from mirror.cli.placed import NotOursError, PlacedFiles
-from mirror.cli.recipes import RECIPES, Mirror, Recipe, Registry
+from mirror.cli.recipes import RECIPES, Recipe
 from mirror.cli.screen import fail, note, show, show_json
 from mirror.config import Listener, Settings
-
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on; a client needs an address
 
 
 @click.command()
@@ -59,22 +58,14 @@ def setup(  # noqa: PLR0913 - each option by name
         if action == "undo":
             _say("removed", placed.undo(tool), [], as_json=as_json)
             return
-        recipe = RECIPES[tool](_mirror(settings, listener, address, ca, push=push), _registries(settings))
+        mirror = mirror_at(_listener(settings, listener), address, ca, push=push)
+        recipe = RECIPES[tool](mirror, registries(settings))
         if action == "write":
             _say("written", placed.write(tool, recipe.files), recipe.notes, as_json=as_json)
         else:
             _print(recipe, as_json=as_json)
     except (NotOursError, OSError) as error:
         fail(str(error))
-
-
-def _mirror(settings: Settings, name: str | None, address: str | None, ca: Path | None, *, push: bool) -> Mirror:
-    chosen = _listener(settings, name)
-    host, port = chosen.address
-    host = _ANYWHERE.get(host, host)
-    reached = address or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    authority = (PurePosixPath(ca.absolute()), ca.read_text()) if ca and chosen.tls else None
-    return Mirror(reached, chosen.tls is not None, authority, push)
 
 
 def _listener(settings: Settings, name: str | None) -> Listener:
@@ -84,21 +75,6 @@ def _listener(settings: Settings, name: str | None) -> Listener:
         known = ", ".join(key for key, each in settings.listeners.items() if not each.socket) or "none on TCP"
         fail(f"--listener must be one of the listeners: {known}", BAD_SETTINGS)
     return next(iter(found.values()))
-
-
-def _registries(settings: Settings) -> list[Registry]:
-    return [
-        Registry(
-            name,
-            upstream.url,
-            name == settings.default_upstream,
-            PurePosixPath(upstream.ca_file) if upstream.ca_file else None,
-            (PurePosixPath(upstream.client_cert), PurePosixPath(upstream.client_key))
-            if upstream.client_cert and upstream.client_key
-            else None,
-        )
-        for name, upstream in settings.upstreams.items()
-    ]
 
 
 def _say(what: str, paths: Sequence[PurePosixPath], notes: Sequence[str], *, as_json: bool) -> None:

@@ -8,7 +8,6 @@ from mirror.cli.screen import Block, Cell, Facts, Mood, Table, Words, moment, si
 
 _MOODS = {"parked": Mood.BAD, "running": Mood.GOOD, "cancelled": Mood.QUIET}
 
-
 _HEADINGS = ("JOB", "STATE", "TASK", "FAILED", "AGE", "IMAGE", "REASON")
 _REQUEST = re.compile(r"([A-Z]+ \S+): (.+)")
 _MOMENTS = (

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import structlog
@@ -38,6 +39,15 @@ class Importer(Protocol):
 
     async def refs(self, prefix: str) -> Sequence[str]:
         """The refs of the unfinished uploads that begin with `prefix`."""
+
+
+def open_store(facts: StoreFacts) -> Path:
+    """Where a store is that takes files as they are, should they get there. Raises NoWayError: it does not."""
+    if facts.content is None:
+        raise NoWayError("containerd does not tell where it keeps content")
+    if facts.policy != _SHARED:
+        raise NoWayError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
+    return facts.content
 
 
 class Importers:
@@ -82,14 +92,11 @@ class Importers:
             return None, str(error)
 
     async def _proven(self, facts: StoreFacts) -> DirectImporter:
-        if facts.content is None:
-            raise NoWayError("containerd does not tell where it keeps content")
-        if facts.policy != _SHARED:
-            raise NoWayError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
+        content = open_store(facts)
         direct = self._direct
-        if direct is None or direct.content != facts.content:
-            spool = Spool.beside(facts.content, self._channel.namespace, self._threads)
-            direct = DirectImporter(self._channel, self._clock, self._leases, facts.content, spool)
+        if direct is None or direct.content != content:
+            spool = Spool.beside(content, self._channel.namespace, self._threads)
+            direct = DirectImporter(self._channel, self._clock, self._leases, content, spool)
         await direct.prove(is_wanted=self._way != "stream")
         return direct
 

@@ -12,7 +12,7 @@ _GIB = 1 << 30
 # Of a disk that is small, the reserve is a share.
 _RESERVED_SHARE = 20
 # A change of the journal is some pages of 4 KiB, and its WAL grows to a thousand of them.
-_JOURNAL_NEEDS = 1 << 20
+JOURNAL_NEEDS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Capacity:
     def journal(self) -> Level:
         """That of the journal, whose reserve is what a change of it may take."""
         total, free = self._disk.room(self._journal)
-        return Level(self._journal, total, free, _JOURNAL_NEEDS)
+        return Level(self._journal, total, free, JOURNAL_NEEDS)
 
     def excess(self) -> int:
         """How many bytes must go: none until a filesystem is fuller than `evict_at`, then down to `evict_to`."""

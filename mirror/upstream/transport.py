@@ -26,6 +26,7 @@ _CONNECT = 10.0
 _STALLS_TO_ANSWER = 5
 _MAX_REDIRECTS = 5
 _MAX_TOKEN = 1 << 20
+_MAX_GREETING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ class Proxy:
 
     url: URL
     login: PasswordFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """How an upstream answers before it knows who asks: status, headers, `WWW-Authenticate`, how the body begins."""
+
+    status: int
+    headers: Mapping[str, str]
+    challenges: Sequence[str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,16 @@ class Transport:
             async with self._answered(request) as answer:
                 await _check(answer)
                 yield answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise no_answer(request.method, request.url, error) from error
+
+    async def greeting(self) -> Greeting:
+        """What `GET /v2/` is answered to whoever shows no credentials. Raises UpstreamError: nothing is."""
+        request = _Request("GET", self.url("/v2/"), {}, None, (), self._stall)
+        try:
+            async with self._sent(request, Access()) as answer:
+                challenges = answer.headers.getall("WWW-Authenticate", [])
+                return Greeting(answer.status, answer.headers, challenges, await first(answer, _MAX_GREETING))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(request.method, request.url, error) from error
 
