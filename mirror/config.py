@@ -338,7 +338,7 @@ class Log(_Section, frozen=True):
     """How much is logged, and how it looks."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Literal["auto", "json", "console", "journald"] = "auto"
 
 
 class PullThrough(_Section, frozen=True):

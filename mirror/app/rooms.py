@@ -67,7 +67,7 @@ class Rooms:
         self.transfers = TransfersTable(database)
         self.usage = UsageTable(database)
         self.scratch = ScratchDirectory(settings.journal.path.parent)
-        self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
+        self.breakers = {name: self._breaker(settings, name) for name in settings.upstreams}
         self.upstreams: dict[str, RegistryClient] = {}
 
     @classmethod
@@ -96,10 +96,10 @@ class Rooms:
             stall=stall,
         )
 
-    def _breaker(self, settings: config.Settings) -> Breaker:
+    def _breaker(self, settings: config.Settings, name: str) -> Breaker:
         limits = settings.replication
         backoff = Backoff(limits.backoff_first, min(limits.backoff_max, _LONGEST_BETWEEN_PROBES))
-        return Breaker(clock=self.clock, random=self.random, backoff=backoff)
+        return Breaker(clock=self.clock, random=self.random, backoff=backoff, name=name)
 
     def hurry(self) -> None:
         """Ask the upstreams that are away at once whether they are back."""

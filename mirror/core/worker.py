@@ -120,9 +120,10 @@ class Worker:
             outcome = await self._attempt(task)
         except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
             outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
-            parked = outcome.state is State.PARKED
-            report = _log.error if parked else _log.warning
-            report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)
+            if outcome.state is State.PARKED:
+                _log.error("task.parked", reason=outcome.reason, exc_info=True)
+            else:
+                _log.warning("task.failed", reason=outcome.reason, due=outcome.not_before)
             self._failures.note(task, outcome)
         else:
             _log.info("task.finished", state=outcome.state, reason=outcome.reason)

@@ -26,7 +26,7 @@ from mirror.http.images import ImageHandlers
 from mirror.http.jobs import JobHandlers
 from mirror.http.limits import LimitHandlers
 from mirror.http.metrics import Exposition, MetricHandlers
-from mirror.http.middleware import Answered, errors, request_log
+from mirror.http.middleware import Answered, errors, name_request, request_log
 from mirror.http.overview import Overview
 from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
@@ -57,6 +57,7 @@ def admin_application(
 ) -> web.Application:
     """Build the admin application."""
     app = web.Application(middlewares=[request_log(clock, answered), errors])
+    app.on_response_prepare.append(name_request)
     app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())

@@ -1,5 +1,6 @@
 """Around every request: an id, one line in the log, and the one place where an error becomes an answer."""
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -19,12 +20,18 @@ from mirror.http.identify import PRINCIPAL
 from mirror.http.peer import peer
 from mirror.oci.errors import Problem, RegistryError
 
+REQUEST_ID = web.RequestKey("id", str)
+"""What a request is called in the log."""
+
+_ID_HEADER = "X-Request-Id"
+
 Answered = Callable[[str, str, int, float], None]
 """Is told of each answer: the request's method, the pattern of its path, the status and the seconds it took."""
 
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
 _FULL_FOR = "60"
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
 
@@ -33,7 +40,7 @@ def request_log(clock: Clock, answered: Answered) -> Middleware:
 
     @web.middleware
     async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = uuid.uuid4().hex
+        request_id = request[REQUEST_ID] = _id_of(request)
         who = peer(request)  # before the connection may be gone
         began = clock.monotonic()
         status = _CLIENT_GONE
@@ -59,6 +66,18 @@ def request_log(clock: Clock, answered: Answered) -> Middleware:
                 )
 
     return log
+
+
+def _id_of(request: web.Request) -> str:
+    """What the client calls it, if that can be taken for an id, else a new one."""
+    given = request.headers.get(_ID_HEADER, "")
+    return given if _GIVEN.fullmatch(given) else uuid.uuid4().hex
+
+
+async def name_request(request: web.Request, response: web.StreamResponse) -> None:
+    """Say in an answer what the request is called in the log."""
+    if REQUEST_ID in request:
+        response.headers[_ID_HEADER] = request[REQUEST_ID]
 
 
 def _method(request: web.Request) -> str:

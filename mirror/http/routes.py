@@ -22,7 +22,7 @@ from mirror.http.guard import Guard
 from mirror.http.identify import Door, identify
 from mirror.http.inlet import giving_back
 from mirror.http.manifests import ManifestHandlers
-from mirror.http.middleware import Answered, errors, request_log
+from mirror.http.middleware import Answered, errors, name_request, request_log
 from mirror.http.referrers import ReferrerHandlers
 from mirror.http.status import StatusHandlers
 from mirror.http.tags import TagHandlers
@@ -75,6 +75,7 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     app = web.Application(
         middlewares=[timed, web.middleware(traffic), request_log(clock, answered), giving_back, errors, inside]
     )
+    app.on_response_prepare.append(name_request)
     app.on_response_prepare.append(_namespace(registries))
     app.router.add_routes(VersionHandlers(guard).routes())
     app.router.add_routes(TagHandlers(use.discovery, guard, catalog=catalog).routes())

@@ -33,9 +33,12 @@ class Breaker:
     does so within `guard`.
     """
 
-    def __init__(self, *, clock: Clock, random: Random, backoff: Backoff, failures: int = _FAILURES) -> None:
+    def __init__(
+        self, *, clock: Clock, random: Random, backoff: Backoff, failures: int = _FAILURES, name: str = ""
+    ) -> None:
         self._clock = clock
         self._opens_after = failures
+        self._name = name
         self._random = random
         self._backoff = backoff
         self._failures = 0
@@ -99,18 +102,19 @@ class Breaker:
         was_open = self.is_open
         if error is not None and error.retry_after:
             self._rests_until = self._clock.monotonic() + min(error.retry_after, LONGEST_RETRY_AFTER)
-            self._open("upstream.rests", error, was_open=was_open)
+            self._open(error, was_open=was_open)
+            _log.warning("upstream.rests", upstream=self._name, reason=self._reason)
         if error is None or not error.away:
             self._failures = 0
             return
         self._failures += 1
         if self._is_away:
-            self._open("upstream.away", error, was_open=was_open)
+            self._open(error, was_open=was_open)
+            _log.warning("upstream.away", upstream=self._name, reason=self._reason)
 
-    def _open(self, event: str, error: UpstreamError, *, was_open: bool) -> None:
+    def _open(self, error: UpstreamError, *, was_open: bool) -> None:
         self._reason = str(error)
         self._since = self._since if was_open else self._clock.now()
-        _log.warning(event, reason=self._reason)
         self._turned.fire()
 
     async def watch(self, probe: Callable[[], Awaitable[None]], back: Callable[[bool], Awaitable[None]]) -> None:
@@ -124,7 +128,7 @@ class Breaker:
             if self._is_away:
                 probes = await self._until_back(probe)
                 self._failures = 0
-                _log.warning("upstream.back", probes=probes)
+                _log.warning("upstream.back", upstream=self._name, probes=probes)
                 await back(probes > 1)
             elif (rest := self._rest) > 0:
                 await self._clock.sleep(rest)
