@@ -357,7 +357,7 @@ def _job_leases(containerd: Containerd) -> list[str]:
 
 
 def _failures(daemon: Daemon) -> int:
-    return len([line for line in daemon.log_lines() if (line["event"], line.get("kind")) == ("task.failed", "unpack")])
+    return len([line for line in daemon.log_lines() if (line["event"], line.get("kind")) == ("task.parked", "unpack")])
 
 
 def test_what_is_no_image_is_not_unpacked(daemon: Daemon) -> None:

@@ -84,7 +84,7 @@ def _lines(daemon: Daemon, path: str) -> list[dict[str, object]]:
 
 
 def test_a_request_has_one_name(wire: Wire, daemon: Daemon) -> None:
-    """In the log and for the client, who may choose it; what is no name is not taken for one. A blob is no exception."""
+    """In the log and for the client, who may choose it; what is no name is not taken for one. So it is with blobs."""
     digest = wire.push_blob("team/app", bytes(5 << 20))
     for path in ("/v2/", "/v2/team/app/manifests/none", f"/v2/team/app/blobs/{digest}", "/nowhere"):
         named = wire.ask("GET", path, headers={"X-Request-Id": "build-7.1_a"})
