@@ -1,7 +1,7 @@
 """The settings: one TOML file, checked as a whole before anything starts. Only `app` and `cli` read them."""
 
 import tomllib
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -221,10 +221,31 @@ class Verify(_Section, frozen=True):
 
 
 class Admin(_Section, frozen=True):
-    """Where operators reach the daemon: a socket for root and those of `group`, and beside it one that they push to."""
+    """Where operators reach the daemon: a socket for root and those of `group`, and beside it one that they push to.
+
+    With `listen`, an address and port of the loopback, whoever is on this host reaches it there, too, by a browser.
+    """
 
     socket: Path = Path("/run/registry-mirror/admin.sock")
     group: Text | None = None
+    listen: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.listen is not None and self.address is None:
+            raise ValueError(
+                f"listen must be an address and port of the loopback, such as 127.0.0.1:5001, not {self.listen!r}"
+            )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host (an IPv6 address without its brackets) and port of `listen`."""
+        host, _, port = (self.listen or "").rpartition(":")
+        host = host.strip("[]")
+        try:
+            is_loopback = ip_address(host).is_loopback and 0 < int(port) <= 65535  # noqa: PLR2004 - the highest TCP port
+        except ValueError:
+            is_loopback = False
+        return (host, int(port)) if is_loopback else None
 
     @property
     def push_socket(self) -> Path:

@@ -45,6 +45,8 @@ async def listening(
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
         await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
+        if settings.admin.address:
+            await web.TCPSite(runner, *settings.admin.address).start()
         servers = [await _serve(settings, daemon, listeners, each, traffic, stack) for each in listeners.all]
         yield
         daemon.changed.close()
