@@ -6,6 +6,7 @@ from functools import partial
 
 from mirror import config
 from mirror.app.disk import Space
+from mirror.app.measuring import Measuring
 from mirror.app.pulling import Pulling
 from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
@@ -25,7 +26,7 @@ from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import Coming, ManifestPush
 from mirror.core.pull import Pull
-from mirror.core.push import BlobPush, Lend, UploadLimits
+from mirror.core.push import Arrived, BlobPush, Lend, UploadLimits
 from mirror.core.readiness import Readiness
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
@@ -37,7 +38,9 @@ from mirror.core.unpack import Unpacker
 from mirror.core.usage import Uses
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
+from mirror.oci.names import Digest, Repository
 from mirror.oci.platforms import parse_platform
+from mirror.runtime.lag import watch_lag
 
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
@@ -68,6 +71,14 @@ class Daemon:
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
         self.readiness = self._readiness(rooms, gate)
+        self.measuring = Measuring(
+            rooms,
+            gate,
+            capacity=self.space.capacity,
+            presence=self.presence,
+            readiness=self.readiness,
+            uploads=self.blob_push.open_sessions,
+        )
         self.reconciler = make_reconciler(
             rooms,
             self.registries.names,
@@ -93,6 +104,7 @@ class Daemon:
         self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board
     ) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         return {
+            "event loop": partial(watch_lag, rooms.metrics.lagged, rooms.clock),
             "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
             "sweep": self.blob_push.sweep,
@@ -139,7 +151,7 @@ def _blob_push(
         clock=rooms.clock,
         new_id=new_id,
         max_age=settings.uploads.max_age,
-        arrived=head_start.offer if settings.replication.eager else _not_at_all,
+        arrived=_arrived(rooms, head_start if settings.replication.eager else None),
         gate=gate,
         admission=space.admission,
         limits=_upload_limits(settings),
@@ -183,6 +195,7 @@ def _manifest_push(
         verification=make_verification(settings.verify, rooms.grants),
         coming=coming,
         arrivals=arrivals,
+        metrics=rooms.metrics,
     )
 
 
@@ -237,5 +250,12 @@ def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
     return Presence(rooms.probe, rooms.clock, found=found, lost=rooms.channel.suspend, back=back)
 
 
-def _not_at_all(*_: object) -> None:
-    """Without a head start, nobody is told of blobs."""
+def _arrived(rooms: Rooms, head_start: HeadStart | None) -> Arrived:
+    """Blobs that were uploaded are counted, and may be on their way upstream at once."""
+
+    def arrived(repository: Repository, digest: Digest, size: int) -> None:
+        rooms.metrics.uploaded(repository.registry, size)
+        if head_start:
+            head_start.offer(repository, digest, size)
+
+    return arrived

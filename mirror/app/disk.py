@@ -32,6 +32,7 @@ class Space:
             rules=Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged),
             pushes=self.pushes,
             clock=rooms.clock,
+            metrics=rooms.metrics,
         )
         self.admission = Admission(self.capacity, self.evictor.want)
 

@@ -32,7 +32,9 @@ async def listening(settings: config.Settings, daemon: Daemon, listeners: Listen
     """
     traffic = Traffic()
     async with AsyncExitStack() as stack:
-        admin = admin_application(_admin_use_cases(daemon), registries=daemon.registries, clock=daemon.clock)
+        use = _admin_use_cases(daemon, listeners)
+        measures = daemon.measuring.recorder
+        admin = admin_application(use, registries=daemon.registries, clock=daemon.clock, measures=measures)
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
         await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
@@ -63,6 +65,7 @@ async def _serve(
         meter=listeners.meter,
         traffic=traffic,
         clock=daemon.clock,
+        measures=daemon.measuring.recorder,
     )
     runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
     if runner.server is None:
@@ -96,7 +99,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     )
 
 
-def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
+def _admin_use_cases(daemon: Daemon, listeners: Listeners) -> AdminUseCases:
     return AdminUseCases(
         watch=daemon.watch,
         follow=daemon.follow,
@@ -108,6 +111,7 @@ def _admin_use_cases(daemon: Daemon) -> AdminUseCases:
         presence=daemon.presence,
         readiness=daemon.readiness,
         evictor=daemon.space.evictor,
+        metrics=daemon.measuring.exposition(listeners.connections.number).render,
     )
 
 

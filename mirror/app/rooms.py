@@ -28,9 +28,11 @@ from mirror.journal.jobs import JobsTable
 from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
+from mirror.metrics.recorder import Recorder
 from mirror.runtime.clock import SystemClock
 from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
+from mirror.upstream.measured import measured
 from mirror.upstream.transport import Transport
 
 _LONGEST_BETWEEN_PROBES = 30.0
@@ -43,7 +45,8 @@ class Rooms:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
         self.database = database
-        self.channel = Channel(settings.containerd.address, settings.containerd.namespace)
+        self.metrics = Recorder(settings.upstreams)
+        self.channel = Channel(settings.containerd.address, settings.containerd.namespace, told=self.metrics.called)
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
         self.files = ContentFiles()
         self.leases = LeaseManager(self.channel, self.clock)
@@ -87,6 +90,7 @@ class Rooms:
             clock=self.clock,
             breaker=self.breakers[name],
             stall=stall,
+            traces=[measured(name, self.metrics, self.clock)],
         )
 
     def _breaker(self, settings: config.Settings) -> Breaker:

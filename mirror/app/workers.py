@@ -40,4 +40,5 @@ def make_worker(
         upstreams=upstreams,
         in_flight=wiring.in_flight,
         changed=wiring.changed,
+        metrics=rooms.metrics,
     )

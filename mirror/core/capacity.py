@@ -1,6 +1,6 @@
 """How full the disks are that pushes end on, and how full they may get."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -87,6 +87,11 @@ class Capacity:
             return f"{self._journal}, where the journal is, has {free} bytes free"
         level = self.tightest()
         return str(level) if level and level.spare <= 0 else None
+
+    def levels(self) -> list[Level]:
+        """That of each directory which is known and seen, the journal's included."""
+        journal = self._level(self._journal)
+        return [*self._levels(), *([replace(journal, reserve=_JOURNAL_NEEDS)] if journal else [])]
 
     def _levels(self) -> list[Level]:
         levels = [self._level(directory) for directory in self._directories]

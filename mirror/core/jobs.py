@@ -115,13 +115,34 @@ class Task:
     reason: str
 
 
+class Cause(StrEnum):
+    """What an attempt failed for, in a word. What we have to wait for comes first, then what needs a person."""
+
+    UPSTREAM_AWAY = "upstream_away"
+    UPSTREAM_BUSY = "upstream_busy"
+    """It asked for time."""
+    UPSTREAM_FAILED = "upstream_failed"
+    """It is there, and failed at this."""
+    CONTAINERD = "containerd"
+    JOURNAL = "journal"
+    DISK_FULL = "disk_full"
+    REFUSED = "refused"
+    LOST = "lost"
+    NOT_RUNNABLE = "not_runnable"
+    INTERNAL = "internal"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: the task's next state, when it is due again (Unix time) and why."""
+    """How an attempt ended: the task's next state, when it is due again (Unix time) and why.
+
+    `cause` is of one that failed, for those who count.
+    """
 
     state: State
     reason: str = ""
     not_before: float = 0.0
+    cause: Cause | None = None
 
 
 class Random(Protocol):
@@ -170,3 +191,30 @@ def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random
             return Outcome(State.PARKED, str(error))
         case _:
             return Outcome(State.PARKED, f"internal error: {error!r}")
+
+
+def cause_of(error: Exception) -> Cause:  # noqa: PLR0911 - a table, one row a case
+    """What an attempt failed for."""
+    match error:
+        case UpstreamError(transient=False) | RegistryError():
+            return Cause.REFUSED
+        case UpstreamError():
+            return _upstream_cause(error)
+        case StoreUnavailableError(full=True) | JournalUnavailableError(full=True):
+            return Cause.DISK_FULL
+        case StoreUnavailableError():
+            return Cause.CONTAINERD
+        case JournalUnavailableError():
+            return Cause.JOURNAL
+        case ContentMissingError():
+            return Cause.LOST
+        case BadLayerError():
+            return Cause.NOT_RUNNABLE
+        case _:
+            return Cause.INTERNAL
+
+
+def _upstream_cause(error: UpstreamError) -> Cause:
+    if error.retry_after:
+        return Cause.UPSTREAM_BUSY
+    return Cause.UPSTREAM_FAILED if error.status else Cause.UPSTREAM_AWAY

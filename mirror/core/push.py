@@ -113,6 +113,10 @@ class BlobPush:
         """The leases of sessions and mounts that the journal does not know of yet."""
         return frozenset(self._beginning)
 
+    def open_sessions(self) -> int:
+        """How many sessions were begun and have not ended."""
+        return self._sessions.open
+
     async def recall(self) -> None:
         """Count the sessions of an earlier life, before any is begun. Raises JournalUnavailableError."""
         for upload in await self._uploads.stale(math.inf):

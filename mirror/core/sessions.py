@@ -27,6 +27,11 @@ class Sessions:
             raise too_many(Problem.TOO_MANY_SESSIONS, str(self._most), _TRY_AGAIN)
         self.recall(upload)
 
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return sum(map(len, self._open.values()))
+
     def end(self, upload: UploadRow) -> None:
         """One less; one that has ended before is no error."""
         ids = self._open.get(upload.owner, set())

@@ -3,15 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
+from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, cause_of, decide
 from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
-from mirror.core.ports import Clock, Jobs, Leases, Rule
+from mirror.core.ports import UNTOLD, Clock, Jobs, Leases, Metrics, Rule
 from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ class Worker:
         upstreams: UpstreamLimits | None = None,
         in_flight: Callable[[], frozenset[str]],
         changed: Signal,
+        metrics: Metrics = UNTOLD,
     ) -> None:
         self._kind = kind
         self._attempt = attempt
@@ -66,6 +67,7 @@ class Worker:
         self._running: Counter[str] = Counter()
         self._claims = 0
         self._changed = changed
+        self._metrics = metrics
         self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
@@ -95,10 +97,11 @@ class Worker:
 
     async def _carry_out(self, task: Task) -> None:
         """Attempt a task and write down how it ended; every line of the log below names the task."""
-        job = task.job
+        job, began = task.job, self._clock.monotonic()
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
                 outcome = await self._outcome(task)
+                self._metrics.attempted(task, outcome, self._clock.monotonic() - began, self._clock.now())
                 await outlast(self._clock, lambda: self._jobs.settle(task, outcome, self._clock.now()))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:
@@ -113,7 +116,8 @@ class Worker:
                 await self._hold_again(task.job)
             outcome = await self._attempt(task)
         except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
-            outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
+            decided = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
+            outcome = replace(decided, cause=cause_of(error))
             parked = outcome.state is State.PARKED
             report = _log.error if parked else _log.warning
             report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)

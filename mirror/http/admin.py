@@ -26,6 +26,8 @@ from mirror.http.events import EventStreams
 from mirror.http.evict import EvictHandlers
 from mirror.http.jobs import JobHandlers
 from mirror.http.limits import LimitHandlers
+from mirror.http.measured import Measures, measured
+from mirror.http.metrics import MetricsHandlers, Render
 from mirror.http.middleware import errors, request_log
 from mirror.http.rendering import render, render_containerd, render_task, render_upstream
 from mirror.oci.errors import Problem, RegistryError
@@ -49,17 +51,21 @@ class AdminUseCases:
     presence: Presence
     readiness: Readiness
     evictor: Evictor
+    metrics: Render
 
 
-def admin_application(use: AdminUseCases, *, registries: Registries, clock: Clock) -> web.Application:
+def admin_application(
+    use: AdminUseCases, *, registries: Registries, clock: Clock, measures: Measures
+) -> web.Application:
     """Build the admin application."""
-    app = web.Application(middlewares=[request_log(clock), errors])
+    app = web.Application(middlewares=[measured(measures, clock), request_log(clock), errors])
     app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(CheckHandlers(use.reconciler).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
     app.router.add_routes(EvictHandlers(use.evictor).routes())
+    app.router.add_routes(MetricsHandlers(use.metrics).routes())
     return app
 
 

@@ -135,6 +135,10 @@ class Connections:
         """What makes a protocol for each connection to a server of aiohttp."""
         return lambda: Connection(server(), self)
 
+    def number(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     async def watch(self) -> None:
         """Hang up on those that were waited for long enough, for as long as the daemon runs."""
         while True:

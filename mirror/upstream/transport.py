@@ -50,11 +50,11 @@ class _Request:
 class Transport:
     """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up.
 
-    While `breaker` is open none is made but the probe. Proxies that the environment names are not used: what is
-    not in the settings does not count.
+    While `breaker` is open none is made but the probe; `traces` are told of all. Proxies that the environment names are
+    not used: what is not in the settings does not count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         base: URL,
         *,
@@ -64,6 +64,7 @@ class Transport:
         clock: Clock,
         breaker: Breaker,
         stall: float,
+        traces: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._base = base
         self._authorization = Authorization(base, credentials, self._ask_token_server, clock)
@@ -71,6 +72,7 @@ class Transport:
         self._proxy = proxy
         self._breaker = breaker
         self._stall = stall
+        self._traces = traces
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,6 +82,7 @@ class Transport:
             requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
+            trace_configs=list(self._traces),
         )
         return self
 

@@ -10,6 +10,7 @@ from mirror.core.ports.journal import (
     Jobs,
     Pulled,
     Push,
+    Queue,
     Rule,
     Transfers,
     UploadRow,
@@ -17,6 +18,7 @@ from mirror.core.ports.journal import (
     UpstreamTag,
     Usage,
 )
+from mirror.core.ports.metrics import UNTOLD, Metrics
 from mirror.core.ports.scratch import Scratch, ScratchFile
 from mirror.core.ports.store import (
     Blob,
@@ -43,6 +45,7 @@ from mirror.core.ports.verifier import Candidate, Verifier
 __all__ = [
     "NO_CLAIM",
     "OLDEST",
+    "UNTOLD",
     "Blob",
     "Candidate",
     "Change",
@@ -63,8 +66,10 @@ __all__ = [
     "Introspection",
     "Jobs",
     "Leases",
+    "Metrics",
     "Pulled",
     "Push",
+    "Queue",
     "Replacement",
     "Rule",
     "Scratch",

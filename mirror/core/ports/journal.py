@@ -164,6 +164,16 @@ class Rule:
 OLDEST = Rule()
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many tasks of a kind are in a state, and when the oldest of their jobs was acknowledged (Unix time)."""
+
+    kind: Kind
+    state: State
+    tasks: int
+    oldest: float
+
+
 class Jobs(Protocol):
     """Acknowledged pushes and deletes, and the tasks that each one brings."""
 
@@ -236,6 +246,9 @@ class Jobs(Protocol):
 
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
+
+    async def queues(self) -> list[Queue]:
+        """The tasks that are not over, by kind and state; those of which there are none are left out."""
 
     async def expedite(self, job_id: int) -> None:
         """The tasks of a job that wait for a time are due now."""
