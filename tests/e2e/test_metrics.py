@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
+from mirror.http.inlet import LARGE
 from mirror.metrics.catalogue import EVERY, PREFIX
 from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
@@ -56,14 +57,16 @@ def scrape(daemon: Daemon) -> Scrape:
 
 @pytest.fixture(scope="module")
 def daemon(scratch: Path, containerd: Containerd) -> Iterator[Daemon]:
-    """One that has seen a push, an unpacking, a replication that was tried again, and an eviction."""
+    """One that has seen a push, an unpacking, a replication that was tried again, an eviction, and a large blob."""
     directory = Path(tempfile.mkdtemp(dir=scratch))
     layout = build_image(directory / "image", [busybox("measured")])
     with Registry(directory / "upstream") as registry, Proxy(registry.host) as proxy:
         with Daemon(directory / "daemon", containerd.address, {UPSTREAM: proxy.url}) as daemon:
             proxy.arm(Reply(500), "PUT", "/manifests/")
-            Wire(daemon.url).push(REPOSITORY, "v1", layout)
-            Wire(daemon.url).ask("GET", f"/v2/{REPOSITORY}/no/such/route")
+            wire = Wire(daemon.url)
+            wire.push(REPOSITORY, "v1", layout)
+            wire.ask("GET", f"/v2/{REPOSITORY}/blobs/{wire.push_blob(REPOSITORY, bytes(LARGE))}")
+            wire.ask("GET", f"/v2/{REPOSITORY}/no/such/route")
             for state in ("unpacked", "replicated"):
                 daemon.wait(f"{REPOSITORY}:v1", state)
             until(lambda: scrape(daemon).value(f"{PREFIX}push_replicate_seconds_count"), "its end was counted")
@@ -106,7 +109,7 @@ def test_what_happened_is_counted(scraped: Scrape) -> None:
     """One push with its blobs, one attempt that failed before the one that did not, and what became of the image."""
     ours = {"registry": UPSTREAM}
     assert scraped.value(f"{PREFIX}pushes_total", **ours) == 1
-    assert scraped.value(f"{PREFIX}uploaded_blobs_total", **ours) == 2
+    assert scraped.value(f"{PREFIX}uploaded_blobs_total", **ours) == 3
     for moment in ("push", "push_acknowledge", "push_unpack", "push_replicate"):
         assert scraped.value(f"{PREFIX}{moment}_seconds_count", **ours) == 1, moment
     attempts = f"{PREFIX}task_attempts_total"
@@ -115,9 +118,10 @@ def test_what_happened_is_counted(scraped: Scrape) -> None:
     assert scraped.value(attempts, kind="unpack", outcome="done") == 1
     assert scraped.value(f"{PREFIX}task_wait_seconds_count", kind="replicate") == 1
     assert scraped.value(f"{PREFIX}upstream_requests_total", method="PUT", status="500", **ours) == 1
-    sent = scraped.value(f"{PREFIX}upstream_sent_bytes_total", **ours)
-    assert sent >= scraped.value(f"{PREFIX}uploaded_bytes_total", **ours) > 500_000
+    assert scraped.value(f"{PREFIX}upstream_sent_bytes_total", **ours) > 500_000
+    assert scraped.value(f"{PREFIX}uploaded_bytes_total", **ours) > LARGE + 500_000
     assert scraped.value(f"{PREFIX}http_received_bytes_total") >= scraped.value(f"{PREFIX}uploaded_bytes_total")
+    assert scraped.value(f"{PREFIX}http_sent_bytes_total") >= LARGE
     assert scraped.value(f"{PREFIX}evicted_images_total") == 1
     assert scraped.value(f"{PREFIX}http_requests_total", method="GET", route="none", status="404") == 1
     assert scraped.value(f"{PREFIX}grpc_calls_total", service="Leases", method="Create", code="OK") > 0
