@@ -37,7 +37,8 @@ def path(directory: Path) -> Path:
 
 A_LOST_JOB = """
 PRAGMA foreign_keys = OFF;
-INSERT INTO jobs VALUES (7, 'registry.example.com', 'team/app', 'v1', 'sha256:7', '', 'lease', 1.5, NULL);
+INSERT INTO jobs (id, registry, repository, tag, digest, media_type, lease, created)
+VALUES (7, 'registry.example.com', 'team/app', 'v1', 'sha256:7', '', 'lease', 1.5);
 INSERT INTO tasks (job, kind, state) VALUES (7, 'replicate', 'pending');
 DELETE FROM jobs;
 """
