@@ -221,10 +221,20 @@ class Verify(_Section, frozen=True):
 
 
 class Admin(_Section, frozen=True):
-    """Where `status` and `wait` reach the daemon: a socket for root and those of `group`."""
+    """Where operators reach the daemon: a socket for root and those of `group`, and beside it one that they push to."""
 
     socket: Path = Path("/run/registry-mirror/admin.sock")
     group: Text | None = None
+
+    @property
+    def push_socket(self) -> Path:
+        """Where operators push to."""
+        return push_socket(self.socket)
+
+
+def push_socket(admin: Path) -> Path:
+    """The path of the socket that operators push to, by that of the admin socket."""
+    return admin.absolute().with_name("push.sock")
 
 
 class Containerd(_Section, frozen=True):
@@ -328,7 +338,7 @@ class Log(_Section, frozen=True):
     """How much is logged, and how it looks."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Literal["auto", "json", "console", "journald"] = "auto"
 
 
 class PullThrough(_Section, frozen=True):

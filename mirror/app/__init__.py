@@ -30,7 +30,10 @@ async def serve(settings: config.Settings) -> None:
         await daemon.blob_push.recall()
         listeners = Listeners(settings, rooms.clock)
         stack.push_async_callback(daemon.blob_push.close)
-        async with listening(settings, daemon, listeners), supervise.background({**daemon.tasks, **listeners.tasks()}):
+        async with (
+            listening(settings, rooms, daemon, listeners),
+            supervise.background({**daemon.tasks, **listeners.tasks()}),
+        ):
             systemd.notify("READY=1")
             where = {each.name: each.settings.listen for each in listeners.all}
             _log.info("daemon.ready", version=__version__, listeners=where)

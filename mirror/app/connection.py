@@ -15,21 +15,29 @@ _Secrets = PasswordFile | TokenFile | DockerConfig
 
 def connection(name: str, upstream: config.Upstream) -> tuple[ssl.SSLContext | None, _Secrets | None, Proxy | None]:
     """TLS, credentials and the proxy for an upstream. Raises SettingsError when a file of theirs cannot be used."""
+    return trust(name, upstream), *secrets(name, upstream)
+
+
+def trust(name: str, upstream: config.Upstream) -> ssl.SSLContext | None:
+    """TLS towards an upstream, None for that of the system. Raises SettingsError when a file cannot be used."""
+    if upstream.ca_file is None and upstream.client_cert is None:
+        return None
     try:
-        tls = _tls(upstream)
-        credentials, proxy = _credentials(name, upstream), _proxy(upstream)
+        return tls_context(upstream.ca_file, upstream.client_cert, upstream.client_key)
+    except ValueError as error:
+        raise config.SettingsError(f"upstreams.{name}: {error}") from error
+
+
+def secrets(name: str, upstream: config.Upstream) -> tuple[_Secrets | None, Proxy | None]:
+    """Credentials and the proxy for an upstream. Raises SettingsError when a file of theirs cannot be used."""
+    credentials, proxy = _credentials(name, upstream), _proxy(upstream)
+    try:
         for source in (credentials, proxy and proxy.login):
             if source:
                 source.check()
-    except (UpstreamError, ValueError) as error:
+    except UpstreamError as error:
         raise config.SettingsError(f"upstreams.{name}: {error}") from error
-    return tls, credentials, proxy
-
-
-def _tls(upstream: config.Upstream) -> ssl.SSLContext | None:
-    if upstream.ca_file is None and upstream.client_cert is None:
-        return None
-    return tls_context(upstream.ca_file, upstream.client_cert, upstream.client_key)
+    return credentials, proxy
 
 
 def _credentials(name: str, upstream: config.Upstream) -> _Secrets | None:

@@ -6,7 +6,6 @@ from functools import partial
 
 from mirror import config
 from mirror.app.disk import Space
-from mirror.app.measuring import Measuring
 from mirror.app.pulling import Pulling
 from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
@@ -15,10 +14,12 @@ from mirror.app.verification import make_verification
 from mirror.app.workers import Wiring, make_worker
 from mirror.core.discover import Discovery
 from mirror.core.drain import Drain, Gate
+from mirror.core.failures import Failures
 from mirror.core.follow import Follow
 from mirror.core.isolation import Isolation
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.leases import JobLeases
+from mirror.core.listing import Listing
 from mirror.core.operate import Operator
 from mirror.core.outlast import outlast
 from mirror.core.ports import StoreFacts
@@ -26,7 +27,7 @@ from mirror.core.presence import Presence
 from mirror.core.progress import Board
 from mirror.core.publish import Coming, ManifestPush
 from mirror.core.pull import Pull
-from mirror.core.push import Arrived, BlobPush, Lend, UploadLimits
+from mirror.core.push import BlobPush, Lend, UploadLimits
 from mirror.core.readiness import Readiness
 from mirror.core.registries import Registries
 from mirror.core.remove import Removal
@@ -38,9 +39,8 @@ from mirror.core.unpack import Unpacker
 from mirror.core.usage import Uses
 from mirror.core.watch import Watch
 from mirror.core.worker import Worker
-from mirror.oci.names import Digest, Repository
 from mirror.oci.platforms import parse_platform
-from mirror.runtime.lag import watch_lag
+from mirror.runtime.lag import measure
 
 _UNPACK_BACKOFF = Backoff(first=0.5, longest=30.0)
 
@@ -50,8 +50,10 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, rooms: Rooms) -> None:
         self.changed = changed = Signal()
-        board, gate, arrivals = Board(), Gate(), Arrivals()
+        self.board = board = Board()
+        gate, arrivals = Gate(), Arrivals()
         self.clock = rooms.clock
+        self.metrics = rooms.metrics
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
@@ -66,19 +68,14 @@ class Daemon:
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
         self.follow = Follow(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
-        wiring = Wiring(changed, self.manifest_push.in_flight)
-        self.operator = _operator(rooms, wiring)
+        self.failures = Failures(rooms.clock)
+        self.importers = rooms.importers
+        wiring = Wiring(changed, self.manifest_push.in_flight, self.failures)
+        self.listing = _listing(settings, rooms, self.space, board)
+        self.operator = _operator(rooms, board, wiring)
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
         self.readiness = self._readiness(rooms, gate)
-        self.measuring = Measuring(
-            rooms,
-            gate,
-            capacity=self.space.capacity,
-            presence=self.presence,
-            readiness=self.readiness,
-            uploads=self.blob_push.open_sessions,
-        )
         self.reconciler = make_reconciler(
             rooms,
             self.registries.names,
@@ -104,9 +101,9 @@ class Daemon:
         self, settings: config.Settings, rooms: Rooms, wiring: Wiring, board: Board
     ) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         return {
-            "event loop": partial(watch_lag, rooms.metrics.lagged, rooms.clock),
             "containerd": self.presence.watch,
             "journal": rooms.database.until_damaged,
+            "lag": partial(measure, rooms.metrics.lagged),
             "sweep": self.blob_push.sweep,
             "reconcile": self.reconciler.watch,
             "evict": self.space.evictor.run,
@@ -151,12 +148,13 @@ def _blob_push(
         clock=rooms.clock,
         new_id=new_id,
         max_age=settings.uploads.max_age,
-        arrived=_arrived(rooms, head_start if settings.replication.eager else None),
+        arrived=head_start.offer if settings.replication.eager else _not_at_all,
         gate=gate,
         admission=space.admission,
         limits=_upload_limits(settings),
         lend=lend,
         arrivals=arrivals,
+        observer=rooms.metrics,
     )
 
 
@@ -195,7 +193,7 @@ def _manifest_push(
         verification=make_verification(settings.verify, rooms.grants),
         coming=coming,
         arrivals=arrivals,
-        metrics=rooms.metrics,
+        observer=rooms.metrics,
     )
 
 
@@ -224,7 +222,18 @@ def _drain(rooms: Rooms, gate: Gate, wiring: Wiring) -> Drain:
     )
 
 
-def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
+def _listing(settings: config.Settings, rooms: Rooms, space: Space, board: Board) -> Listing:
+    return Listing(
+        inventory=space.inventory,
+        jobs=rooms.jobs,
+        board=board,
+        rules=space.rules,
+        clock=rooms.clock,
+        default=settings.default_upstream,
+    )
+
+
+def _operator(rooms: Rooms, board: Board, wiring: Wiring) -> Operator:
     leases = JobLeases(
         jobs=rooms.jobs,
         leases=rooms.leases,
@@ -232,7 +241,7 @@ def _operator(rooms: Rooms, wiring: Wiring) -> Operator:
         in_flight=wiring.in_flight,
         changed=wiring.changed,
     )
-    return Operator(jobs=rooms.jobs, leases=leases, hurry=rooms.hurry, changed=wiring.changed)
+    return Operator(jobs=rooms.jobs, leases=leases, board=board, hurry=rooms.hurry, changed=wiring.changed)
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
@@ -250,12 +259,5 @@ def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:
     return Presence(rooms.probe, rooms.clock, found=found, lost=rooms.channel.suspend, back=back)
 
 
-def _arrived(rooms: Rooms, head_start: HeadStart | None) -> Arrived:
-    """Blobs that were uploaded are counted, and may be on their way upstream at once."""
-
-    def arrived(repository: Repository, digest: Digest, size: int) -> None:
-        rooms.metrics.uploaded(repository.registry, size)
-        if head_start:
-            head_start.offer(repository, digest, size)
-
-    return arrived
+def _not_at_all(*_: object) -> None:
+    """Without a head start, nobody is told of blobs."""

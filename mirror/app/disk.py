@@ -20,8 +20,10 @@ class Space:
         marks = Marks(reserve=disk.reserve, evict_at=disk.evict_at, evict_to=disk.evict_to)
         self.pushes = SharedLock()
         self.capacity = Capacity(HostDisk(), marks, settings.journal.path)
+        self.inventory = _inventory(settings, rooms)
+        self.rules = Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged)
         self.evictor = Evictor(
-            inventory=_inventory(settings, rooms),
+            inventory=self.inventory,
             images=rooms.images,
             leases=rooms.leases,
             jobs=rooms.jobs,
@@ -29,10 +31,10 @@ class Space:
             usage=rooms.usage,
             seen=seen,
             capacity=self.capacity,
-            rules=Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged),
+            rules=self.rules,
             pushes=self.pushes,
             clock=rooms.clock,
-            metrics=rooms.metrics,
+            observer=rooms.metrics,
         )
         self.admission = Admission(self.capacity, self.evictor.want)
 

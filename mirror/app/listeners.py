@@ -22,6 +22,8 @@ from mirror.identity.networks import Networks
 from mirror.identity.tokens import TokenList
 from mirror.runtime.watched import UnusableFileError
 
+_OPERATOR = Principal("operator")
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -42,11 +44,12 @@ class Listeners:
     def __init__(self, settings: config.Settings, clock: Clock) -> None:
         self._clock = clock
         self._settings = settings
-        self._proofs = _Proofs(settings.identity, clock)
+        self._proofs = Proofs(settings.identity, clock)
         self._policy = _policy(settings)
         self.connections = _connections(settings, clock)
         self.meter = Meter(clock, settings.callers.requests, settings.callers.burst)
         self.all = [self._listener(name, listener) for name, listener in settings.listeners.items()]
+        self.all.append(_operators(settings.admin))
 
     def tasks(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run beside them, by names."""
@@ -70,14 +73,22 @@ class Listeners:
         return Door(identification, challenge, self._policy, issuer)
 
 
+def _operators(settings: config.Admin) -> Listener:
+    """Where operators push to, who may push anything: whoever gets at containerd and the journal can do that anyway."""
+    identification = Identification(otherwise=_OPERATOR)
+    challenge = Challenge(takes_credentials=False)
+    listener = config.Listener(listen=f"unix:{settings.push_socket}", group=settings.group)
+    return Listener("operators", listener, Door(identification, challenge, Policy(None)), None)
+
+
 def _connections(settings: config.Settings, clock: Clock) -> Connections:
     http = settings.http
     patience = Patience(head=http.head, keep=http.keep, idle=http.idle, total=http.total)
     return Connections(clock, patience, most=http.connections, each=settings.callers.connections)
 
 
-class _Proofs:
-    """The kinds of proof that are set up."""
+class Proofs:
+    """The kinds of proof that are set up. Raises SettingsError when a file of theirs cannot be used."""
 
     def __init__(self, identity: config.Identity, clock: Clock) -> None:
         self._identity = identity

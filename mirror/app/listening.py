@@ -14,8 +14,12 @@ from aiohttp import web
 from mirror import config
 from mirror.app.daemon import Daemon
 from mirror.app.listeners import Listener, Listeners
+from mirror.app.metrics import make_exposition
+from mirror.app.rooms import Rooms
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
+from mirror.http.metrics import Exposition
+from mirror.http.overview import Overview, StoreSettings
 from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
@@ -25,16 +29,19 @@ _CANCELLED_WITHIN = 1.0
 
 
 @asynccontextmanager
-async def listening(settings: config.Settings, daemon: Daemon, listeners: Listeners) -> AsyncIterator[None]:
+async def listening(
+    settings: config.Settings, rooms: Rooms, daemon: Daemon, listeners: Listeners
+) -> AsyncIterator[None]:
     """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
 
     Those that only wait for something to happen are answered at once with what there is.
     """
     traffic = Traffic()
     async with AsyncExitStack() as stack:
-        use = _admin_use_cases(daemon, listeners)
-        measures = daemon.measuring.recorder
-        admin = admin_application(use, registries=daemon.registries, clock=daemon.clock, measures=measures)
+        use = _admin_use_cases(settings, daemon, make_exposition(rooms, daemon, listeners))
+        admin = admin_application(
+            use, registries=daemon.registries, clock=daemon.clock, answered=daemon.metrics.answered
+        )
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
         await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
@@ -65,7 +72,7 @@ async def _serve(
         meter=listeners.meter,
         traffic=traffic,
         clock=daemon.clock,
-        measures=daemon.measuring.recorder,
+        answered=daemon.metrics.answered,
     )
     runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
     if runner.server is None:
@@ -99,7 +106,7 @@ def _use_cases(daemon: Daemon) -> UseCases:
     )
 
 
-def _admin_use_cases(daemon: Daemon, listeners: Listeners) -> AdminUseCases:
+def _admin_use_cases(settings: config.Settings, daemon: Daemon, expose: Exposition) -> AdminUseCases:
     return AdminUseCases(
         watch=daemon.watch,
         follow=daemon.follow,
@@ -107,11 +114,26 @@ def _admin_use_cases(daemon: Daemon, listeners: Listeners) -> AdminUseCases:
         drain=daemon.drain,
         reconciler=daemon.reconciler,
         limits=daemon.replication.limits,
-        breakers=daemon.breakers,
-        presence=daemon.presence,
         readiness=daemon.readiness,
         evictor=daemon.space.evictor,
-        metrics=daemon.measuring.exposition(listeners.connections.number).render,
+        expose=expose,
+        overview=_overview(settings, daemon),
+        listing=daemon.listing,
+    )
+
+
+def _overview(settings: config.Settings, daemon: Daemon) -> Overview:
+    store = settings.containerd
+    return Overview(
+        watch=daemon.watch,
+        board=daemon.board,
+        drain=daemon.drain,
+        readiness=daemon.readiness,
+        presence=daemon.presence,
+        store=StoreSettings(store.namespace, store.snapshotter, lambda: daemon.importers.choice),
+        breakers=daemon.breakers,
+        capacity=daemon.space.capacity,
+        failures=daemon.failures,
     )
 
 

@@ -61,6 +61,7 @@ class Replication:
             clock=self._rooms.clock,
             turns=Turns(self._settings.replication.blobs),
             throttle=self.limits.throttle(name),
+            observer=self._rooms.metrics,
         )
 
     def worker(self, kind: Kind, wiring: Wiring) -> Worker:

@@ -20,6 +20,7 @@ from mirror.containerd.probe import Probe
 from mirror.containerd.replacement import ContentReplacement
 from mirror.containerd.snapshots import Snapshotter
 from mirror.containerd.stream import StreamImporter
+from mirror.containerd.timing import Timing
 from mirror.core.jobs import Backoff
 from mirror.core.replication.breaker import Breaker
 from mirror.journal.db import Database
@@ -28,11 +29,10 @@ from mirror.journal.jobs import JobsTable
 from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
-from mirror.metrics.recorder import Recorder
+from mirror.metrics.meters import Meters
 from mirror.runtime.clock import SystemClock
 from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.measured import measured
 from mirror.upstream.transport import Transport
 
 _LONGEST_BETWEEN_PROBES = 30.0
@@ -45,8 +45,12 @@ class Rooms:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
         self.database = database
-        self.metrics = Recorder(settings.upstreams)
-        self.channel = Channel(settings.containerd.address, settings.containerd.namespace, told=self.metrics.called)
+        self.metrics = Meters()
+        self.channel = Channel(
+            settings.containerd.address,
+            settings.containerd.namespace,
+            interceptors=[Timing(self.metrics.called, self.clock)],
+        )
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
         self.files = ContentFiles()
         self.leases = LeaseManager(self.channel, self.clock)
@@ -63,7 +67,7 @@ class Rooms:
         self.transfers = TransfersTable(database)
         self.usage = UsageTable(database)
         self.scratch = ScratchDirectory(settings.journal.path.parent)
-        self.breakers = {name: self._breaker(settings) for name in settings.upstreams}
+        self.breakers = {name: self._breaker(settings, name) for name in settings.upstreams}
         self.upstreams: dict[str, RegistryClient] = {}
 
     @classmethod
@@ -90,13 +94,12 @@ class Rooms:
             clock=self.clock,
             breaker=self.breakers[name],
             stall=stall,
-            traces=[measured(name, self.metrics, self.clock)],
         )
 
-    def _breaker(self, settings: config.Settings) -> Breaker:
+    def _breaker(self, settings: config.Settings, name: str) -> Breaker:
         limits = settings.replication
         backoff = Backoff(limits.backoff_first, min(limits.backoff_max, _LONGEST_BETWEEN_PROBES))
-        return Breaker(clock=self.clock, random=self.random, backoff=backoff)
+        return Breaker(clock=self.clock, random=self.random, backoff=backoff, name=name)
 
     def hurry(self) -> None:
         """Ask the upstreams that are away at once whether they are back."""

@@ -5,7 +5,7 @@ Source: systemd.exec(5), "CREDENTIALS"; memfd_create(2).
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,9 +14,11 @@ from mirror import config
 _CREDENTIAL, _ENVIRONMENT = "credential:", "env:"
 _DIRECTORY = "CREDENTIALS_DIRECTORY"
 
+_Section = TypeVar("_Section", bound=msgspec.Struct)
 
-def located(settings: config.Settings) -> config.Settings:
-    """The settings, with nothing but files in the place of paths.
+
+def located(settings: _Section) -> _Section:
+    """The settings, or a table of them, with nothing but files in the place of paths.
 
     `credential:NAME` is what systemd has loaded for the daemon. `env:NAME` is a variable of the environment: it is
     taken out of that, so that nothing that is started from here inherits it, and put into a file in memory.
@@ -24,7 +26,7 @@ def located(settings: config.Settings) -> config.Settings:
     Raises:
         SettingsError: there is no such credential or variable.
     """
-    found: config.Settings = _located(settings, {})
+    found: _Section = _located(settings, {})
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mirror.app.rooms import Rooms
+from mirror.core.failures import Failures
 from mirror.core.jobs import Backoff, Kind
 from mirror.core.signal import Signal
 from mirror.core.worker import Attempt, UpstreamLimits, Worker
@@ -15,6 +16,7 @@ class Wiring:
 
     changed: Signal
     in_flight: Callable[[], frozenset[str]]
+    failures: Failures
 
 
 def make_worker(
@@ -39,6 +41,7 @@ def make_worker(
         at_once=at_once,
         upstreams=upstreams,
         in_flight=wiring.in_flight,
+        failures=wiring.failures,
         changed=wiring.changed,
-        metrics=rooms.metrics,
+        observer=rooms.metrics,
     )

@@ -1,30 +1,53 @@
 """The `registry-mirror` command: argv → settings → app, and the operator's questions to a running daemon."""
 
+import os
+from importlib import import_module
+
 import click
 
 from mirror import __version__
-from mirror.cli.ask import status, wait
-from mirror.cli.check import check
-from mirror.cli.drain import drain
-from mirror.cli.evict import evict
-from mirror.cli.jobs import jobs
-from mirror.cli.limits import limits
-from mirror.cli.serve import serve
-from mirror.cli.setup import setup
+
+COMPLETE_VARIABLE = "_REGISTRY_MIRROR_COMPLETE"
+"""By which a shell's script asks for completions, in the words of click."""
+
+# Each in a module of its own name.
+_COMMANDS = frozenset(
+    {
+        "check",
+        "completion",
+        "doctor",
+        "drain",
+        "evict",
+        "images",
+        "jobs",
+        "limits",
+        "push",
+        "serve",
+        "setup",
+        "status",
+        "wait",
+    }
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Imports a command when it is asked for: what `serve` needs takes longer to import than `status` to answer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"mirror.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="registry-mirror")
 def main() -> None:
     """Push container images straight into the host's containerd; they reach the central registry afterwards."""
 
 
-main.add_command(serve)
-main.add_command(status)
-main.add_command(wait)
-main.add_command(jobs)
-main.add_command(drain)
-main.add_command(limits)
-main.add_command(evict)
-main.add_command(check)
-main.add_command(setup)
+if COMPLETE_VARIABLE in os.environ:
+    import_module("mirror.cli.completion")  # bash is asked about in a way of our own

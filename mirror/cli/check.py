@@ -1,14 +1,16 @@
 """`registry-mirror check`: whether the journal and containerd agree."""
 
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mirror.cli.admin import FAILED, Question, answer, run, socket_option
-from mirror.cli.options import config_option, settings_or_exit
+from mirror.cli.admin import Question, RefusedError, complaining, events, socket_of, socket_option
+from mirror.cli.exits import FAILED
+from mirror.cli.options import config_option
+from mirror.cli.screen import Mood, Ticker, Words, show, show_json, size
 
 
 @click.command()
@@ -28,45 +30,37 @@ def check(path: Path, socket: Path | None, *, repair: bool, deep: bool, as_json:
     Exit code 0: all is well, or mended. 1: there are findings that are not mended.
     """
     query = [(name, "true") for name, is_wanted in (("repair", repair), ("deep", deep)) if is_wanted]
-    socket = socket or settings_or_exit(path).admin.socket
-    findings = run(_check(socket, Question("/check", query, "POST"), as_json=as_json))
+    address = socket_of(path, socket)
+    with complaining(address), events(address, Question("/check", query, "POST")) as told:
+        findings = _follow(told, as_json=as_json)
     left = sum(not finding["mended"] for finding in findings)
     if not as_json:
-        click.echo(f"{len(findings)} findings, {len(findings) - left} mended" if findings else "nothing was found")
+        show(f"{len(findings)} findings, {len(findings) - left} mended" if findings else "nothing was found")
     if left:
         sys.exit(FAILED)
 
 
-async def _check(socket: Path, question: Question, *, as_json: bool) -> list[dict[str, Any]]:
-    """Follow a check to its end, and return what it found. Raises ValueError when it did not get there."""
-    event = ""
+def _follow(told: Iterator[tuple[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:
+    """Follow a check to its end, and return what it found; RefusedError when it did not get there."""
     findings: list[dict[str, Any]] = []
-    async with answer(socket, question) as response:
-        async for line in response.content:
-            field, _, value = line.decode().strip().partition(": ")
-            if field == "event":
-                event = value
-            elif field == "data" and event == "finding":
-                findings.append(json.loads(value))
-                click.echo(value if as_json else _line(findings[-1]))
-            elif field == "data" and event == "progress":
-                _show(json.loads(value))
-            elif field == "data":
-                return _end(json.loads(value)["reason"], findings)
-    raise ValueError("the daemon broke off")
+    with Ticker() as ticker:
+        for event, data in told:
+            if event == "progress":
+                ticker.tell(f"{data['blobs']} blobs, {size(data['bytes'])} read")
+            elif event == "finding":
+                ticker.clear()
+                findings.append(data)
+                show_json(data, line=True) if as_json else show(_line(data))
+            elif data["reason"]:
+                raise RefusedError(f"the check was broken off: {data['reason']}")
+            else:
+                return findings
+    raise RefusedError("the check was broken off: the daemon is gone")
 
 
-def _line(finding: dict[str, Any]) -> str:
+def _line(finding: dict[str, Any]) -> Words:
     ending = " (mended)" if finding["mended"] else f" (not mended: {finding['reason']})" if finding["reason"] else ""
-    return f"{finding['kind']}: {finding['subject']}: {finding['detail']}{ending}"
-
-
-def _show(progress: dict[str, int]) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"{progress['blobs']} blobs, {progress['bytes']} bytes read", err=True)
-
-
-def _end(reason: str, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if reason:
-        raise ValueError(f"the check was broken off: {reason}")
-    return findings
+    return Words(
+        f"{finding['kind']}: {finding['subject']}: {finding['detail']}{ending}",
+        Mood.GOOD if finding["mended"] else Mood.BAD,
+    )

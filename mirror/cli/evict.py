@@ -1,21 +1,22 @@
 """`registry-mirror evict`: room on the disk."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mirror.cli.admin import FAILED, Question, ask, socket_option
-from mirror.cli.options import config_option
+from mirror.cli.admin import Question, ask, socket_option
+from mirror.cli.exits import FAILED
+from mirror.cli.options import config_option, json_option
+from mirror.cli.screen import Block, Mood, Ticker, Words, show, show_json
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--bytes", "wanted", type=click.IntRange(min=1), help="So many, beyond what the settings say.")
 @click.option("--all", "everything", is_flag=True, help="All that may go.")
-@click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as it is.")
+@json_option
 @config_option
 @socket_option
 def evict(
@@ -31,21 +32,22 @@ def evict(
     query = [("dry_run", "1")] if dry_run else []
     query += [("bytes", str(wanted))] if wanted else []
     query += [("all", "1")] if everything else []
-    answer = ask(path, socket, Question("/evict", query, "POST"))
+    with Ticker() as ticker:
+        ticker.tell("taking stock of what is here, and letting go …")
+        answer = ask(path, socket, Question("/evict", query, "POST"))
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        show_json(answer)
     else:
-        _print(answer, dry_run=dry_run)
+        show(*_lines(answer, dry_run=dry_run))
     if wanted and answer["bytes"] < wanted:
         sys.exit(FAILED)
 
 
-def _print(answer: dict[str, Any], *, dry_run: bool) -> None:
-    for going in answer["evicted"]:
-        for image in going["images"]:
-            click.echo(f"{'would go' if dry_run else 'gone'}: {image}: {going['reason']}")
-    for kept in answer["kept"]:
-        click.echo(f"kept: {kept['image']}: {', '.join(kept['reasons'])}")
-    click.echo(
-        f"{answer['bytes']} bytes of content" + ("" if dry_run else f", {answer['freed']} more free on the disk")
-    )
+def _lines(answer: dict[str, Any], *, dry_run: bool) -> list[Block]:
+    gone = "would go" if dry_run else "gone"
+    freed = "" if dry_run else f", {answer['freed']} more free on the disk"
+    return [
+        *(f"{gone}: {image}: {going['reason']}" for going in answer["evicted"] for image in going["images"]),
+        *(Words(f"kept: {kept['image']}: {', '.join(kept['reasons'])}", Mood.QUIET) for kept in answer["kept"]),
+        f"{answer['bytes']} bytes of content{freed}",
+    ]

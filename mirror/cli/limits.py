@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from mirror.cli.admin import Question, ask, socket_option
-from mirror.cli.options import config_option
+from mirror.cli.options import config_option, json_option
+from mirror.cli.screen import show, show_json
 
 _FACTORS = {"G": 10**9, "M": 10**6, "k": 10**3, "": 1}
 
@@ -27,9 +28,10 @@ def _rate(text: str) -> int:
     metavar="BYTES",
     help="Per second, as 20000000 or 20M (k, M, G: powers of 1000); 0 is no limit.",
 )
+@json_option
 @config_option
 @socket_option
-def limits(upstream: str | None, rate: int | None, path: Path, socket: Path | None) -> None:
+def limits(upstream: str | None, rate: int | None, path: Path, socket: Path | None, *, as_json: bool) -> None:
     """Show how fast images may go upstream: to all upstreams together, and to each. With --rate change it.
 
     A change counts at once, for what is under way too, and holds until the daemon starts again: then the settings
@@ -38,9 +40,11 @@ def limits(upstream: str | None, rate: int | None, path: Path, socket: Path | No
     if rate is None and upstream is not None:
         raise click.UsageError("--upstream says whose rate to change: give --rate too.")
     answer = ask(path, socket, Question("/limits") if rate is None else _change(upstream, rate))
-    click.echo(f"all upstreams together: {_words(answer['shared'])}")
-    for name, own in answer["upstreams"].items():
-        click.echo(f"{name}: {_words(own)}")
+    if as_json:
+        show_json(answer)
+        return
+    show(f"all upstreams together: {_words(answer['shared'])}")
+    show(*(f"{name}: {_words(own)}" for name, own in answer["upstreams"].items()))
 
 
 def _change(upstream: str | None, rate: int) -> Question:

@@ -1,15 +1,12 @@
 """Options that several commands share."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from mirror.cli.exits import BAD_SETTINGS
+from mirror.cli.screen import fail
 from mirror.config import DEFAULT_PATH, Settings, SettingsError, load
-
-BAD_SETTINGS = 2
-DAMAGED = 4
-"""Exit code of a daemon whose journal is damaged: like bad settings, that does not mend itself by a restart."""
 
 config_option = click.option(
     "--config",
@@ -22,11 +19,12 @@ config_option = click.option(
     help="The settings file.",
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the daemon answers it.")
+
 
 def settings_or_exit(path: Path) -> Settings:
     """The settings, or exit code 2 with a line that names the offending key."""
     try:
         return load(path)
     except SettingsError as error:
-        click.echo(f"registry-mirror: {error}", err=True)
-        sys.exit(BAD_SETTINGS)
+        fail(str(error), BAD_SETTINGS)

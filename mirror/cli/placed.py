@@ -51,6 +51,11 @@ class PlacedFiles:
         """
         return self._remove(tool, set(self._read().get(tool, {})))
 
+    def changed(self) -> list[PurePosixPath]:
+        """Which of the files that were written are gone, or are not any more what was written. Raises OSError."""
+        written = {path: digest for files in self._read().values() for path, digest in files.items()}
+        return [path for name, digest in written.items() if self._digest(path := PurePosixPath(name)) != digest]
+
     def _remove(self, tool: str, paths: set[str]) -> list[PurePosixPath]:
         known = self._read()
         ours = known.get(tool, {})

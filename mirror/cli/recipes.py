@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 
-_CERTIFICATES = PurePosixPath("/etc/containerd/certs.d")
+CERTIFICATES = PurePosixPath("/etc/containerd/certs.d")
+"""Where containerd looks for what it should know of each registry."""
+
 _DOCKER = PurePosixPath("/etc/docker")
 _CONTAINERS = PurePosixPath("/etc/containers")
 _HUB = "docker.io"
 _FOR_KUBELET = (
-    f'the kubelet\'s side of containerd looks there when its config.toml says config_path = "{_CERTIFICATES}" in the '
+    f'the kubelet\'s side of containerd looks there when its config.toml says config_path = "{CERTIFICATES}" in the '
     "table registry of the CRI plugin, from its next start"
 )
 _HEADING = "# Made by `registry-mirror setup`, which removes it again with --undo, unless it was changed."
@@ -70,8 +72,8 @@ class Recipe:
 
 def containerd(mirror: Mirror, registries: Sequence[Registry]) -> Recipe:
     """A hosts.toml for each registry; where the daemon is away, containerd goes to the registry by itself."""
-    files = {_CERTIFICATES / registry.name / "hosts.toml": _hosts(mirror, registry) for registry in registries}
-    return Recipe(files, [f"ctr looks there with --hosts-dir {_CERTIFICATES}", _FOR_KUBELET])
+    files = {CERTIFICATES / registry.name / "hosts.toml": _hosts(mirror, registry) for registry in registries}
+    return Recipe(files, [f"ctr looks there with --hosts-dir {CERTIFICATES}", _FOR_KUBELET])
 
 
 def _hosts(mirror: Mirror, registry: Registry) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import structlog
 
-from mirror.cli.options import BAD_SETTINGS, DAMAGED, config_option, settings_or_exit
+from mirror.cli.exits import BAD_SETTINGS, DAMAGED
+from mirror.cli.options import config_option, settings_or_exit
 from mirror.config import SettingsError
 from mirror.core.errors import JournalUnavailableError
 from mirror.journal.db import JournalDamagedError, JournalError

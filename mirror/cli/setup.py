@@ -1,17 +1,17 @@
 """`registry-mirror setup`: clients that come to the daemon first."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import click
 
-from mirror.cli.options import BAD_SETTINGS, config_option, settings_or_exit
+from mirror.cli.described import mirror_at, registries
+from mirror.cli.exits import BAD_SETTINGS
+from mirror.cli.options import config_option, settings_or_exit
 from mirror.cli.placed import NotOursError, PlacedFiles
-from mirror.cli.recipes import RECIPES, Mirror, Recipe, Registry
+from mirror.cli.recipes import RECIPES, Recipe
+from mirror.cli.screen import fail, note, show, show_json
 from mirror.config import Listener, Settings
-
-_FAILED = 1
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on; a client needs an address
 
 
 @click.command()
@@ -33,6 +33,7 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listen
     show_default=True,
     help="The file system that files are written into.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print files, or what became of them, and notes as JSON.")
 @config_option
 def setup(  # noqa: PLR0913 - each option by name
     tool: str,
@@ -44,6 +45,7 @@ def setup(  # noqa: PLR0913 - each option by name
     address: str | None,
     ca: Path | None,
     push: bool,
+    as_json: bool,
 ) -> None:
     """Print the files by which TOOL on this host, or in a builder, comes to the daemon before it goes to a registry.
 
@@ -54,28 +56,16 @@ def setup(  # noqa: PLR0913 - each option by name
     placed = PlacedFiles(root, PurePosixPath(settings.journal.path.parent.absolute()) / "setup.json")
     try:
         if action == "undo":
-            _say("removed", placed.undo(tool))
+            _say("removed", placed.undo(tool), [], as_json=as_json)
             return
-        mirror = _mirror(settings, listener, address, ca, push=push)
-        recipe = RECIPES[tool](mirror, _registries(settings))
+        mirror = mirror_at(_listener(settings, listener), address, ca, push=push)
+        recipe = RECIPES[tool](mirror, registries(settings))
         if action == "write":
-            _say("written", placed.write(tool, recipe.files))
+            _say("written", placed.write(tool, recipe.files), recipe.notes, as_json=as_json)
         else:
-            _print(recipe)
+            _print(recipe, as_json=as_json)
     except (NotOursError, OSError) as error:
-        click.echo(f"registry-mirror: {error}", err=True)
-        sys.exit(_FAILED)
-    for note in recipe.notes:
-        click.echo(f"note: {note}", err=True)
-
-
-def _mirror(settings: Settings, name: str | None, address: str | None, ca: Path | None, *, push: bool) -> Mirror:
-    chosen = _listener(settings, name)
-    host, port = chosen.address
-    host = _ANYWHERE.get(host, host)
-    reached = address or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    authority = (PurePosixPath(ca.absolute()), ca.read_text()) if ca and chosen.tls else None
-    return Mirror(reached, chosen.tls is not None, authority, push)
+        fail(str(error))
 
 
 def _listener(settings: Settings, name: str | None) -> Listener:
@@ -83,33 +73,27 @@ def _listener(settings: Settings, name: str | None) -> Listener:
     found = {key: each for key, each in settings.listeners.items() if not each.socket and name in {None, key}}
     if len(found) != 1:
         known = ", ".join(key for key, each in settings.listeners.items() if not each.socket) or "none on TCP"
-        click.echo(f"registry-mirror: --listener must be one of the listeners: {known}", err=True)
-        sys.exit(BAD_SETTINGS)
+        fail(f"--listener must be one of the listeners: {known}", BAD_SETTINGS)
     return next(iter(found.values()))
 
 
-def _registries(settings: Settings) -> list[Registry]:
-    return [
-        Registry(
-            name,
-            upstream.url,
-            name == settings.default_upstream,
-            PurePosixPath(upstream.ca_file) if upstream.ca_file else None,
-            (PurePosixPath(upstream.client_cert), PurePosixPath(upstream.client_key))
-            if upstream.client_cert and upstream.client_key
-            else None,
-        )
-        for name, upstream in settings.upstreams.items()
-    ]
+def _say(what: str, paths: Sequence[PurePosixPath], notes: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        show_json({what: [str(path) for path in paths], "notes": list(notes)})
+        return
+    show(*([f"{what}: {path}" for path in paths] or ["nothing to do"]))
+    _note(notes)
 
 
-def _say(what: str, paths: list[PurePosixPath]) -> None:
-    for path in paths:
-        click.echo(f"{what}: {path}")
-    if not paths:
-        click.echo("nothing to do")
-
-
-def _print(recipe: Recipe) -> None:
+def _print(recipe: Recipe, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"files": {str(path): text for path, text in recipe.files.items()}, "notes": list(recipe.notes)})
+        return
     for path, text in recipe.files.items():
-        click.echo(f"# {path}\n{text}")
+        click.echo(f"# {path}\n{text}")  # as it is to stand in the file, on a terminal too
+    _note(recipe.notes)
+
+
+def _note(notes: Sequence[str]) -> None:
+    for text in notes:
+        note(f"note: {text}")

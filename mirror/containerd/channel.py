@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -54,22 +54,25 @@ def store_errors(*answers: StatusCode) -> Iterator[None]:
         raise StoreUnavailableError("containerd: no answer in time") from error
 
 
-Told = Callable[[str, str, str, float | None], None]
-"""Told of each call that ended: service, method, code, and how many seconds it took, None for a stream."""
-
-
 class Channel:
     """A lasting connection to the containerd at `socket`, speaking for `namespace`.
 
     It connects by itself, and again after a restart of containerd; calls made in between fail at once. `deadline` is
-    what a call may take, in seconds, unless it says otherwise. Make it inside the running event loop.
+    what a call may take, in seconds, unless it says otherwise; `interceptors` are around each one. Make it inside the
+    running event loop.
     """
 
-    def __init__(self, socket: Path, namespace: str, *, deadline: float = 10.0, told: Told | None = None) -> None:
-        self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+    def __init__(
+        self,
+        socket: Path,
+        namespace: str,
+        *,
+        deadline: float = 10.0,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> None:
+        self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS, interceptors=interceptors)
         self.namespace = namespace
         self._deadline = deadline
-        self._told = told
         self._suspended: str | None = None
         self._waiting: set[asyncio.Timeout] = set()
 
@@ -121,23 +124,7 @@ class Channel:
     ) -> _Answer:
         """As `call`, for a caller that reads the gRPC error itself (`grpc.aio.AioRpcError`)."""
         self._check()
-        began = asyncio.get_running_loop().time()
-        call = method(request, metadata=self.metadata(lease), timeout=deadline or self._deadline)
-        self.tell(call, _path(method), began)
-        return await call
-
-    def tell(self, call: grpc.aio.Call, path: str, began: float | None = None) -> None:
-        """Have it told how a call ends; of one that is no stream, when it `began` by the event loop's clock."""
-        if self._told is None:
-            return
-        told, loop = self._told, asyncio.get_running_loop()
-        service, _, method = path.rpartition("/")
-
-        def ended(_: object) -> None:
-            seconds = None if began is None else loop.time() - began
-            told(service.rpartition(".")[2], method, at_once(call.code()).name, seconds)
-
-        call.add_done_callback(ended)
+        return await method(request, metadata=self.metadata(lease), timeout=deadline or self._deadline)
 
     async def stream(
         self,
@@ -154,7 +141,6 @@ class Channel:
             StoreUnavailableError: as `call`.
         """
         call = method(request, metadata=self.metadata())
-        self.tell(call, _path(method))
         answers = aiter(call)
         try:
             while True:
@@ -202,19 +188,3 @@ class Channel:
     async def close(self) -> None:
         """Cancel what is under way and hang up."""
         await self.grpc.close()
-
-
-def at_once(answer: Coroutine[None, None, _Answer]) -> _Answer:
-    """What a coroutine returns that has nothing to wait for, where nobody can wait."""
-    try:
-        answer.send(None)
-    except StopIteration as done:
-        value: _Answer = done.value
-        return value
-    raise RuntimeError("it waits")
-
-
-def _path(method: object) -> str:
-    """The path of a method, `/<service>/<method>`; gRPC keeps it where only a debugger would look."""
-    path: bytes = getattr(method, "_method", b"")
-    return path.decode()

@@ -6,8 +6,6 @@ from grpc import StatusCode
 from mirror.containerd.channel import Channel, store_errors
 from mirror.pb.content_pb2 import WriteContentRequest, WriteContentResponse
 
-_METHOD = "/containerd.services.content.v1.Content/Write"
-
 
 class SingleCommit:
     """A `Content.Write` call with one request, called as that: the only message says too that no more will come.
@@ -18,7 +16,7 @@ class SingleCommit:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._write = channel.grpc.unary_stream(
-            _METHOD,
+            "/containerd.services.content.v1.Content/Write",
             WriteContentRequest.SerializeToString,
             WriteContentResponse.FromString,
         )
@@ -30,7 +28,6 @@ class SingleCommit:
             StoreUnavailableError: it was refused with another code, or not answered.
         """
         call = self._write(request, metadata=self._channel.metadata(lease))
-        self._channel.tell(call, _METHOD)
         try:
             with store_errors(*answers):
                 async with self._channel.patience(within):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import structlog
@@ -40,6 +41,15 @@ class Importer(Protocol):
         """The refs of the unfinished uploads that begin with `prefix`."""
 
 
+def open_store(facts: StoreFacts) -> Path:
+    """Where a store is that takes files as they are, should they get there. Raises NoWayError: it does not."""
+    if facts.content is None:
+        raise NoWayError("containerd does not tell where it keeps content")
+    if facts.policy != _SHARED:
+        raise NoWayError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
+    return facts.content
+
+
 class Importers:
     """Implements `Importer`: a new upload takes the way that was chosen, and goes on there whatever is chosen later.
 
@@ -56,7 +66,8 @@ class Importers:
         self._direct: DirectImporter | None = None
         self._streamed: frozenset[str] | None = None
         self._chosen = asyncio.Event()
-        self._said = ""
+        self.choice: tuple[str, str] | None = None
+        """The way of new uploads (`none`: they are refused), and why; None until it is chosen."""
         self.reason: str | None = None
         """Why no upload is taken; None when they are."""
 
@@ -81,21 +92,18 @@ class Importers:
             return None, str(error)
 
     async def _proven(self, facts: StoreFacts) -> DirectImporter:
-        if facts.content is None:
-            raise NoWayError("containerd does not tell where it keeps content")
-        if facts.policy != _SHARED:
-            raise NoWayError(f"content is not shared between namespaces, the policy is {facts.policy!r}")
+        content = open_store(facts)
         direct = self._direct
-        if direct is None or direct.content != facts.content:
-            spool = Spool.beside(facts.content, self._channel.namespace, self._threads)
-            direct = DirectImporter(self._channel, self._clock, self._leases, facts.content, spool)
+        if direct is None or direct.content != content:
+            spool = Spool.beside(content, self._channel.namespace, self._threads)
+            direct = DirectImporter(self._channel, self._clock, self._leases, content, spool)
         await direct.prove(is_wanted=self._way != "stream")
         return direct
 
     def _say(self, why: str) -> None:
         way = "none" if self.reason else "direct" if self._takes_direct() else "stream"
-        if (said := f"{way}: {why}") != self._said:
-            self._said = said
+        if (choice := (way, why)) != self.choice:
+            self.choice = choice
             _log.info("import.chosen", way=way, reason=why)
 
     def _takes_direct(self) -> bool:

@@ -5,14 +5,15 @@ knows without looking at the bytes, and a caller could claim a blob it never had
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc.aio
 from grpc import StatusCode
 
-from mirror.containerd.channel import Channel, at_once, store_errors
+from mirror.containerd.channel import Channel, store_errors
 from mirror.core.errors import DigestMismatchError, StoreUnavailableError
 from mirror.oci.names import Digest
 from mirror.pb.content_pb2 import COMMIT, WRITE, WriteContentRequest, WriteContentResponse
@@ -22,6 +23,8 @@ MESSAGE = 1024 * 1024
 
 WINDOW = 4
 """Messages that may be unanswered before `write` waits; it bounds what a slow containerd costs us in memory."""
+
+_Answer = TypeVar("_Answer")
 
 _METHOD = "/containerd.services.content.v1.Content/Write"
 _PARTING = 2.0
@@ -49,7 +52,6 @@ class WriteStream:
         write: grpc.aio.StreamStreamMultiCallable[bytes, WriteContentResponse]
         write = channel.grpc.stream_stream(_METHOD, None, WriteContentResponse.FromString)
         self._call = write(metadata=channel.metadata(lease))
-        channel.tell(self._call, _METHOD)
         self._answers = aiter(self._call)
         self._ending: grpc.aio.AioRpcError | None = None
         self._closed = False
@@ -58,7 +60,7 @@ class WriteStream:
     def _note_ending(self) -> None:
         """Keep how the call ended: if a message of ours fails right after that, gRPC forgets what containerd said."""
         nothing = grpc.aio.Metadata()
-        code, words = at_once(self._call.code()), at_once(self._call.details())
+        code, words = _at_once(self._call.code()), _at_once(self._call.details())
         self._ending = self._ending or grpc.aio.AioRpcError(code, nothing, nothing, words)
 
     async def close(self) -> None:
@@ -224,3 +226,13 @@ def _field(data: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
         left >>= 7
     head.append(left)
     return [bytes(head), *data]
+
+
+def _at_once(answer: Coroutine[None, None, _Answer]) -> _Answer:
+    """What a coroutine returns that has nothing to wait for, where nobody can wait."""
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        value: _Answer = done.value
+        return value
+    raise RuntimeError("it waits")

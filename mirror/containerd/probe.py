@@ -1,7 +1,7 @@
 """Asking containerd about itself: whether it is there, what it is, and whether it is one that we can work with."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -43,16 +43,20 @@ class Probe:
 
     async def ask(self) -> StoreFacts:
         """See `Introspection.ask`."""
-        version = (await self._send(VersionStub(self._channel.grpc).Version, Empty())).version
+        version = await self.version()
         check_version(version)
-        kinds = [f"type=={kind}" for kind in (_CONTENT, _METADATA, _SNAPSHOTTERS)]
-        request = PluginsRequest(filters=kinds)
-        answer = await self._send(IntrospectionStub(self._channel.grpc).Plugins, request)
-        snapshotters = {plugin.id: plugin for plugin in answer.plugins if plugin.type == _SNAPSHOTTERS}
-        _check_snapshotter(self._snapshotter, snapshotters)
-        content, metadata = (_first(answer.plugins, kind) for kind in (_CONTENT, _METADATA))
-        snapshots = _root(snapshotters[self._snapshotter])
-        return StoreFacts(version, _root(content), snapshots, metadata.exports.get("policy"))
+        plugins = await self.plugins()
+        check_snapshotter(self._snapshotter, plugins)
+        return facts_of(version, self._snapshotter, plugins)
+
+    async def version(self) -> str:
+        """What it calls its version. Raises StoreUnavailableError."""
+        return (await self._send(VersionStub(self._channel.grpc).Version, Empty())).version
+
+    async def plugins(self) -> Sequence[Plugin]:
+        """The plugins that we depend on, in working order or not. Raises StoreUnavailableError."""
+        request = PluginsRequest(filters=[f"type=={kind}" for kind in (_CONTENT, _METADATA, _SNAPSHOTTERS)])
+        return (await self._send(IntrospectionStub(self._channel.grpc).Plugins, request)).plugins
 
     async def prepare(self) -> None:
         """See `Introspection.prepare`."""
@@ -74,14 +78,27 @@ def check_version(version: str) -> None:
         raise StoreUnavailableError(f"containerd {version} is too old; {'.'.join(map(str, _OLDEST))} is the oldest")
 
 
-def _check_snapshotter(wanted: str, plugins: Mapping[str, Plugin]) -> None:
-    working = sorted(name for name, plugin in plugins.items() if not plugin.HasField("init_err"))
+def check_snapshotter(wanted: str, plugins: Iterable[Plugin]) -> None:
+    """Refuse a snapshotter that is not there or failed; the text has those that work. Raises StoreUnavailableError."""
+    known = _snapshotters(plugins)
+    working = sorted(name for name, plugin in known.items() if not plugin.HasField("init_err"))
     if wanted in working:
         return
-    reason = f"failed to start ({plugins[wanted].init_err.message})" if wanted in plugins else "does not exist"
+    reason = f"failed to start ({known[wanted].init_err.message})" if wanted in known else "does not exist"
     raise StoreUnavailableError(
         f"snapshotter {wanted!r} {reason}; containerd has these in working order: {', '.join(working) or 'none'}"
     )
+
+
+def facts_of(version: str, snapshotter: str, plugins: Sequence[Plugin]) -> StoreFacts:
+    """What it says of itself, by its plugins."""
+    content, metadata = (_first(plugins, kind) for kind in (_CONTENT, _METADATA))
+    snapshots = _root(_snapshotters(plugins).get(snapshotter, Plugin()))
+    return StoreFacts(version, _root(content), snapshots, metadata.exports.get("policy"))
+
+
+def _snapshotters(plugins: Iterable[Plugin]) -> Mapping[str, Plugin]:
+    return {plugin.id: plugin for plugin in plugins if plugin.type == _SNAPSHOTTERS}
 
 
 def _first(plugins: Iterable[Plugin], kind: str) -> Plugin:

@@ -30,7 +30,7 @@ class Spool:
     @classmethod
     def beside(cls, content: Path, namespace: str, threads: Threads) -> "Spool":
         """That of a namespace beside the content store at `content`: on its filesystem most likely."""
-        return cls(content.parent / "registry-mirror" / namespace, threads)
+        return cls(directory_beside(content, namespace), threads)
 
     def prepare(self) -> None:
         """Make the directory, and see what earlier lives have left there. Waits for the disk: call it in a thread."""
@@ -86,6 +86,11 @@ class Spool:
 
     def _path(self, ref: str) -> Path:
         return self.directory / quote(ref, safe="")
+
+
+def directory_beside(content: Path, namespace: str) -> Path:
+    """Where the uploads of a namespace are, beside the content store at `content`."""
+    return content.parent / "registry-mirror" / namespace
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,6 @@
 """How full the disks are that pushes end on, and how full they may get."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -12,7 +12,7 @@ _GIB = 1 << 30
 # Of a disk that is small, the reserve is a share.
 _RESERVED_SHARE = 20
 # A change of the journal is some pages of 4 KiB, and its WAL grows to a thousand of them.
-_JOURNAL_NEEDS = 1 << 20
+JOURNAL_NEEDS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Capacity:
     """
 
     def __init__(self, disk: Disk, marks: Marks, journal: Path) -> None:
+        self.marks = marks
         self._disk = disk
-        self._marks = marks
         self._journal = journal.parent
         self._directories: frozenset[Path] = frozenset()
         self._unseen: set[Path | None] = set()
@@ -72,29 +72,30 @@ class Capacity:
 
     def tightest(self) -> Level | None:
         """That of containerd's filesystems with the least to spare; None when none is known."""
-        return min(self._levels(), key=lambda level: level.spare, default=None)
+        return min(self.levels(), key=lambda level: level.spare, default=None)
+
+    def journal(self) -> Level:
+        """That of the journal, whose reserve is what a change of it may take."""
+        total, free = self._disk.room(self._journal)
+        return Level(self._journal, total, free, JOURNAL_NEEDS)
 
     def excess(self) -> int:
         """How many bytes must go: none until a filesystem is fuller than `evict_at`, then down to `evict_to`."""
-        marks = self._marks
-        full = [level for level in self._levels() if level.above(marks.evict_at) > 0]
+        marks = self.marks
+        full = [level for level in self.levels() if level.above(marks.evict_at) > 0]
         return max((level.above(marks.evict_to) for level in full), default=0)
 
     def shortage(self) -> str | None:
         """Why nothing can be pushed just now, None when it can."""
-        _, free = self._disk.room(self._journal)
-        if free < _JOURNAL_NEEDS:
-            return f"{self._journal}, where the journal is, has {free} bytes free"
+        journal = self.journal()
+        if journal.spare < 0:
+            return f"{self._journal}, where the journal is, has {journal.free} bytes free"
         level = self.tightest()
         return str(level) if level and level.spare <= 0 else None
 
     def levels(self) -> list[Level]:
-        """That of each directory which is known and seen, the journal's included."""
-        journal = self._level(self._journal)
-        return [*self._levels(), *([replace(journal, reserve=_JOURNAL_NEEDS)] if journal else [])]
-
-    def _levels(self) -> list[Level]:
-        levels = [self._level(directory) for directory in self._directories]
+        """Containerd's filesystems, as far as they are known."""
+        levels = [self._level(directory) for directory in sorted(self._directories)]
         return [level for level in levels if level]
 
     def _level(self, directory: Path) -> Level | None:
@@ -104,7 +105,7 @@ class Capacity:
             self._complain(directory, str(error))
             return None
         self._unseen.discard(directory)
-        reserve = min(_GIB, total // _RESERVED_SHARE) if self._marks.reserve is None else self._marks.reserve
+        reserve = min(_GIB, total // _RESERVED_SHARE) if self.marks.reserve is None else self.marks.reserve
         return Level(directory, total, free, reserve)
 
     def _complain(self, directory: Path | None, reason: str) -> None:

@@ -15,7 +15,7 @@ from mirror.core.concurrency import SharedLock
 from mirror.core.errors import JournalUnavailableError, StoreUnavailableError
 from mirror.core.inventory import Inventory, Stock
 from mirror.core.jobs import Outcome, Task
-from mirror.core.ports import UNTOLD, Clock, Grants, Images, Jobs, Leases, Metrics, Usage
+from mirror.core.ports import Clock, Grants, Images, Jobs, Leases, Nobody, Observer, Usage
 from mirror.core.retention import Family, Going, Held, Pin, Rules, Wish, families, plan
 from mirror.core.seen import Seen
 from mirror.core.usage import Uses
@@ -61,7 +61,7 @@ class Evictor:
         rules: Rules,
         pushes: SharedLock,
         clock: Clock,
-        metrics: Metrics = UNTOLD,
+        observer: Observer | None = None,
     ) -> None:
         self._inventory = inventory
         self._images = images
@@ -75,7 +75,7 @@ class Evictor:
         self._rules = rules
         self._pushes = pushes
         self._clock = clock
-        self._metrics = metrics
+        self._observer = observer or Nobody()
         self._one_at_a_time = asyncio.Lock()
         self._wanted = 0
         self._called = asyncio.Event()
@@ -167,7 +167,9 @@ class Evictor:
             gone = await self._let_all_go(going, stock)
             if gone:
                 await self._leases.collect()
-            return Report(gone, self._pinned, max(self._spare() - before, 0))
+            report = Report(gone, self._pinned, max(self._spare() - before, 0))
+            self._observer.evicted(sum(len(each.images) for each in gone), report.freed)
+            return report
 
     def _plan(self, stock: Stock, now: float, wish: Wish) -> tuple[list[Family], list[Going]]:
         found = families(stock.images, self._rules, now)
@@ -203,7 +205,6 @@ class Evictor:
                 _log.info("image.evicted", image=image.name, digest=image.digest, reason=going.reason)
             unneeded = [digest for digest in going.unneeded if not self._seen.lately(going.repository, digest)]
             await self._usage.drop(going.repository, unneeded)
-            self._metrics.evicted(len(going.images), going.bytes)
         return True
 
     async def _is_as_it_was(self, going: Going, stock: Stock) -> bool:

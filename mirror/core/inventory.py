@@ -1,6 +1,7 @@
 """What is here of what was pushed to us, as retention needs to know it."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,14 +86,21 @@ class Inventory:
 
     async def take(self) -> Stock:
         """Look at all of it. Raises StoreUnavailableError, JournalUnavailableError."""
+        stock = await self.look(lambda records: records)
+        here = {digest for image in stock.images for digest in image.manifests}
+        self._known = {digest: node for digest, node in self._known.items() if digest in here}
+        return stock
+
+    async def look(self, choose: Callable[[list[Image]], list[Image]]) -> Stock:
+        """Look only at the records that are chosen of all. Raises StoreUnavailableError, JournalUnavailableError."""
         # Oldest first, and before all else: a push that comes meanwhile is a newer job of its repository.
         pushes = {push.job.image: push for push in await self._usage.pushes()}
         pulls = {(pulled.repository, pulled.digest): pulled for pulled in await self._usage.pulls()}
         in_use = await self._in_use()
+        # On a thread: it may be a hundred thousand.
+        chosen = await asyncio.to_thread(choose, await self._records())
         held = partial(self._held, pushes=pushes, pulls=pulls, in_use=in_use)
-        images = [image async for image in in_order(held, await self._records(), _AT_ONCE) if image]
-        here = {digest for image in images for digest in image.manifests}
-        self._known = {digest: node for digest, node in self._known.items() if digest in here}
+        images = [image async for image in in_order(held, chosen, _AT_ONCE) if image]
         return Stock(images, {push.job.repository: push.job.id for push in pushes.values()})
 
     async def _records(self) -> list[Image]:

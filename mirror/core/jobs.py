@@ -116,33 +116,28 @@ class Task:
 
 
 class Cause(StrEnum):
-    """What an attempt failed for, in a word. What we have to wait for comes first, then what needs a person."""
+    """Whose failure it was, in a word."""
 
-    UPSTREAM_AWAY = "upstream_away"
-    UPSTREAM_BUSY = "upstream_busy"
-    """It asked for time."""
-    UPSTREAM_FAILED = "upstream_failed"
-    """It is there, and failed at this."""
+    NONE = ""
+    UPSTREAM_AWAY = "upstream away"
+    UPSTREAM_BUSY = "upstream busy"
+    UPSTREAM_REFUSED = "upstream refused"
     CONTAINERD = "containerd"
     JOURNAL = "journal"
-    DISK_FULL = "disk_full"
-    REFUSED = "refused"
     LOST = "lost"
-    NOT_RUNNABLE = "not_runnable"
+    NOT_RUNNABLE = "not runnable"
+    REFUSED = "refused"
     INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: the task's next state, when it is due again (Unix time) and why.
-
-    `cause` is of one that failed, for those who count.
-    """
+    """How an attempt ended: the task's next state, when it is due again (Unix time) and why."""
 
     state: State
     reason: str = ""
     not_before: float = 0.0
-    cause: Cause | None = None
+    cause: Cause = Cause.NONE
 
 
 class Random(Protocol):
@@ -170,7 +165,9 @@ class Backoff:
         return random.uniform(0.0, min(self.longest, doubled))
 
 
-def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random: Random) -> Outcome:
+def decide(  # noqa: PLR0911 - a table, one row a case
+    error: Exception, attempts: int, now: float, backoff: Backoff, random: Random
+) -> Outcome:
     """What becomes of a task whose attempt failed with `error` after `attempts` earlier failures.
 
     Transient errors are retried for ever; an upstream's Retry-After, up to an hour, is a lower bound. Everything else
@@ -180,41 +177,19 @@ def decide(error: Exception, attempts: int, now: float, backoff: Backoff, random
     match error:
         case UpstreamError(transient=True):
             wait = max(backoff.delay(attempts, random), error.retry_after or 0.0)
-            return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon))
-        case StoreUnavailableError() | JournalUnavailableError():
-            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random))
-        case ContentMissingError():
-            return Outcome(State.PARKED, f"lost: {error}")
-        case BadLayerError():
-            return Outcome(State.PARKED, f"not runnable: {error}")
-        case UpstreamError() | RegistryError():
-            return Outcome(State.PARKED, str(error))
-        case _:
-            return Outcome(State.PARKED, f"internal error: {error!r}")
-
-
-def cause_of(error: Exception) -> Cause:  # noqa: PLR0911 - a table, one row a case
-    """What an attempt failed for."""
-    match error:
-        case UpstreamError(transient=False) | RegistryError():
-            return Cause.REFUSED
-        case UpstreamError():
-            return _upstream_cause(error)
-        case StoreUnavailableError(full=True) | JournalUnavailableError(full=True):
-            return Cause.DISK_FULL
+            cause = Cause.UPSTREAM_AWAY if error.away else Cause.UPSTREAM_BUSY
+            return Outcome(State.PENDING, str(error), now + min(wait, backoff.horizon), cause)
         case StoreUnavailableError():
-            return Cause.CONTAINERD
+            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random), Cause.CONTAINERD)
         case JournalUnavailableError():
-            return Cause.JOURNAL
+            return Outcome(State.PENDING, str(error), now + backoff.delay(attempts, random), Cause.JOURNAL)
         case ContentMissingError():
-            return Cause.LOST
+            return Outcome(State.PARKED, f"lost: {error}", cause=Cause.LOST)
         case BadLayerError():
-            return Cause.NOT_RUNNABLE
+            return Outcome(State.PARKED, f"not runnable: {error}", cause=Cause.NOT_RUNNABLE)
+        case UpstreamError():
+            return Outcome(State.PARKED, str(error), cause=Cause.UPSTREAM_REFUSED)
+        case RegistryError():
+            return Outcome(State.PARKED, str(error), cause=Cause.REFUSED)
         case _:
-            return Cause.INTERNAL
-
-
-def _upstream_cause(error: UpstreamError) -> Cause:
-    if error.retry_after:
-        return Cause.UPSTREAM_BUSY
-    return Cause.UPSTREAM_FAILED if error.status else Cause.UPSTREAM_AWAY
+            return Outcome(State.PARKED, f"internal error: {error!r}", cause=Cause.INTERNAL)

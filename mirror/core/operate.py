@@ -8,7 +8,9 @@ import structlog
 from mirror.core.jobs import Kind, State, Task
 from mirror.core.leases import JobLeases
 from mirror.core.ports import Jobs
+from mirror.core.progress import Board
 from mirror.core.signal import Signal
+from mirror.core.status import Status, status_of
 
 _log = structlog.get_logger(__name__)
 _REASON = "cancelled by the operator"
@@ -26,8 +28,11 @@ class Verdict:
 class Operator:
     """The use cases of `registry-mirror jobs`; `hurry` has upstreams that are away asked at once."""
 
-    def __init__(self, *, jobs: Jobs, leases: JobLeases, hurry: Callable[[], None], changed: Signal) -> None:
+    def __init__(
+        self, *, jobs: Jobs, leases: JobLeases, board: Board, hurry: Callable[[], None], changed: Signal
+    ) -> None:
         self._jobs = jobs
+        self._board = board
         self._leases = leases
         self._hurry = hurry
         self._changed = changed
@@ -35,6 +40,11 @@ class Operator:
     async def tasks(self, state: State | None, limit: int) -> list[Task]:
         """The tasks in a state, or else all that are not over; the oldest first."""
         return await (self._jobs.unfinished(limit) if state is None else self._jobs.in_state(state, limit))
+
+    async def job(self, job_id: int) -> tuple[Status | None, tuple[Task, ...]]:
+        """Where one job stands, and its tasks; None and none when there is no such job, or it was superseded."""
+        tasks = await self._jobs.tasks(job_id)
+        return status_of(tasks, self._board), tasks
 
     async def retry(self, job_ids: list[int]) -> list[Verdict]:
         """Make the parked and the waiting tasks of these jobs due now; how often they failed stays counted."""

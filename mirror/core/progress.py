@@ -35,6 +35,11 @@ class Board:
         finally:
             del self._tasks[job_id, kind]
 
+    def total(self, kind: Kind) -> Progress:
+        """What all tasks of a kind that are being attempted have done and have to do."""
+        found = [progress for (_, of_kind), progress in self._tasks.items() if of_kind is kind]
+        return Progress(sum(progress.done for progress in found), sum(progress.of for progress in found))
+
     def find(self, job_id: int, kind: Kind) -> Progress | None:
         """How far a task has come just now, None when it is not being attempted."""
         progress = self._tasks.get((job_id, kind))

@@ -14,7 +14,7 @@ from mirror.core.errors import JournalUnavailableError
 from mirror.core.isolation import Isolation
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
-from mirror.core.ports import UNTOLD, Candidate, Clock, Content, Grants, Images, Jobs, Leases, Metrics
+from mirror.core.ports import Candidate, Clock, Content, Grants, Images, Jobs, Leases, Nobody, Observer
 from mirror.core.signal import Signal
 from mirror.core.timeline import Arrival, Arrivals
 from mirror.core.verify import Verification
@@ -83,7 +83,7 @@ class ManifestPush:
         verification: Verification | None = None,
         coming: Coming | None = None,
         arrivals: Arrivals | None = None,
-        metrics: Metrics = UNTOLD,
+        observer: Observer | None = None,
     ) -> None:
         self._content = content
         self._images = images
@@ -100,7 +100,7 @@ class ManifestPush:
         self._verification = verification
         self._coming = coming
         self._arrivals = arrivals or Arrivals()
-        self._metrics = metrics
+        self._observer = observer or Nobody()
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -125,7 +125,7 @@ class ManifestPush:
                 CONTENT_COMING.
                 Nothing is left behind.
         """
-        begun = self._clock.now()
+        begun, began = self._clock.now(), self._clock.monotonic()
         manifest = parse_manifest(raw, content_type)
         if {reference.digest for reference in references} - {None, manifest.digest}:
             raise RegistryError(Problem.DIGEST_INVALID, f"the manifest's digest is {manifest.digest}")
@@ -137,7 +137,8 @@ class ManifestPush:
         arrival = self._arrivals.of(repository, manifest, begun)
         jobs = [await self._put(repository, reference, manifest, arrival) for reference in references]
         self._arrivals.take(repository, manifest, arrival)
-        self._metrics.acknowledged(jobs, self._clock.now() - begun)
+        for job in jobs:
+            self._observer.acknowledged(job, self._clock.monotonic() - began)
         return Pushed(manifest, tuple(jobs))
 
     async def _verify(self, verification: Verification, candidate: Candidate) -> None:

@@ -15,7 +15,7 @@ from mirror.core.errors import DigestMismatchError, JournalUnavailableError, Sto
 from mirror.core.fairness import AtOnce
 from mirror.core.leases import let_go
 from mirror.core.party import NOBODY, Party
-from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, UploadRow, Uploads
+from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, Nobody, Observer, UploadRow, Uploads
 from mirror.core.sessions import Sessions
 from mirror.core.timeline import Arrival, Arrivals, Blobs
 from mirror.core.upload import Chunk, check_length, check_size, check_start
@@ -87,6 +87,7 @@ class BlobPush:
         limits: UploadLimits,
         lend: Lend | None = None,
         arrivals: Arrivals | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -101,6 +102,7 @@ class BlobPush:
         self._limits = limits
         self._lend = lend
         self._arrivals = arrivals or Arrivals()
+        self._observer = observer or Nobody()
         self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
         self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
@@ -109,13 +111,13 @@ class BlobPush:
         self._writing: set[str] = set()
         self._beginning: set[str] = set()
 
+    def sessions(self) -> int:
+        """How many were begun and not finished."""
+        return self._sessions.number()
+
     def in_flight(self) -> frozenset[str]:
         """The leases of sessions and mounts that the journal does not know of yet."""
         return frozenset(self._beginning)
-
-    def open_sessions(self) -> int:
-        """How many sessions were begun and have not ended."""
-        return self._sessions.open
 
     async def recall(self) -> None:
         """Count the sessions of an earlier life, before any is begun. Raises JournalUnavailableError."""
@@ -231,6 +233,7 @@ class BlobPush:
             earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
             self._sessions.end(upload)
         self._arrivals.note(repository, digest, Arrival(upload.touched, last_byte, Blobs(1, ingest.offset)))
+        self._observer.received(ingest.offset)
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
 

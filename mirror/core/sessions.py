@@ -27,9 +27,8 @@ class Sessions:
             raise too_many(Problem.TOO_MANY_SESSIONS, str(self._most), _TRY_AGAIN)
         self.recall(upload)
 
-    @property
-    def open(self) -> int:
-        """How many are open."""
+    def number(self) -> int:
+        """Of all together."""
         return sum(map(len, self._open.values()))
 
     def end(self, upload: UploadRow) -> None:

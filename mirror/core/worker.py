@@ -3,15 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, cause_of, decide
+from mirror.core.failures import Failures
+from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
 from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
-from mirror.core.ports import UNTOLD, Clock, Jobs, Leases, Metrics, Rule
+from mirror.core.ports import Clock, Jobs, Leases, Nobody, Observer, Rule
 from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ class Worker:
     """Carries out the tasks of one kind, several at once.
 
     `attempt` does the work and returns DONE or SKIPPED, or raises; what becomes of a failure is `decide`'s to say.
-    `in_flight` names the leases of pushes that are not acknowledged yet.
+    `in_flight` names the leases of pushes that are not acknowledged yet; `failures` is told of attempts that failed.
     Being killed at any point needs no special path: what was RUNNING is PENDING again when the journal is opened.
     """
 
@@ -52,8 +53,9 @@ class Worker:
         at_once: int,
         upstreams: UpstreamLimits | None = None,
         in_flight: Callable[[], frozenset[str]],
+        failures: Failures,
         changed: Signal,
-        metrics: Metrics = UNTOLD,
+        observer: Observer | None = None,
     ) -> None:
         self._kind = kind
         self._attempt = attempt
@@ -64,10 +66,11 @@ class Worker:
         self._backoff = backoff
         self._slots = asyncio.Semaphore(at_once)
         self._upstreams = upstreams or UpstreamLimits(at_once, frozenset)
+        self._failures = failures
         self._running: Counter[str] = Counter()
         self._claims = 0
         self._changed = changed
-        self._metrics = metrics
+        self._observer = observer or Nobody()
         self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
@@ -97,12 +100,12 @@ class Worker:
 
     async def _carry_out(self, task: Task) -> None:
         """Attempt a task and write down how it ended; every line of the log below names the task."""
-        job, began = task.job, self._clock.monotonic()
+        job = task.job
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
-                outcome = await self._outcome(task)
-                self._metrics.attempted(task, outcome, self._clock.monotonic() - began, self._clock.now())
-                await outlast(self._clock, lambda: self._jobs.settle(task, outcome, self._clock.now()))
+                outcome, now = await self._outcome(task), self._clock.now()
+                self._observer.attempted(task, outcome, now)
+                await outlast(self._clock, lambda: self._jobs.settle(task, outcome, now))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
         finally:
             self._running[job.repository.registry] -= 1
@@ -116,11 +119,12 @@ class Worker:
                 await self._hold_again(task.job)
             outcome = await self._attempt(task)
         except Exception as error:  # noqa: BLE001 - `decide` parks what it does not know
-            decided = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
-            outcome = replace(decided, cause=cause_of(error))
-            parked = outcome.state is State.PARKED
-            report = _log.error if parked else _log.warning
-            report("task.failed", state=outcome.state, reason=outcome.reason, due=outcome.not_before, exc_info=parked)
+            outcome = decide(error, task.attempts, self._clock.now(), self._backoff, self._random)
+            if outcome.state is State.PARKED:
+                _log.error("task.parked", reason=outcome.reason, exc_info=True)
+            else:
+                _log.warning("task.failed", reason=outcome.reason, due=outcome.not_before)
+            self._failures.note(task, outcome)
         else:
             _log.info("task.finished", state=outcome.state, reason=outcome.reason)
         return outcome

@@ -1,6 +1,5 @@
 """The operator's side, on a unix socket: where things stand, and waiting for an image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -10,13 +9,12 @@ from mirror.core.drain import Drain
 from mirror.core.evict import Evictor
 from mirror.core.follow import Follow
 from mirror.core.jobs import FINISHED, Kind, State
+from mirror.core.listing import Listing
 from mirror.core.operate import Operator
 from mirror.core.ports import Clock
-from mirror.core.presence import Presence
 from mirror.core.readiness import Readiness
 from mirror.core.reconcile.rounds import Reconciler
 from mirror.core.registries import Registries
-from mirror.core.replication.breaker import Breaker
 from mirror.core.replication.pace import Limits
 from mirror.core.watch import Watch
 from mirror.http import query
@@ -24,22 +22,22 @@ from mirror.http.check import CheckHandlers
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
 from mirror.http.evict import EvictHandlers
+from mirror.http.images import ImageHandlers
 from mirror.http.jobs import JobHandlers
 from mirror.http.limits import LimitHandlers
-from mirror.http.measured import Measures, measured
-from mirror.http.metrics import MetricsHandlers, Render
-from mirror.http.middleware import errors, request_log
-from mirror.http.rendering import render, render_containerd, render_task, render_upstream
+from mirror.http.metrics import Exposition, MetricHandlers
+from mirror.http.middleware import Answered, errors, name_request, request_log
+from mirror.http.overview import Overview
+from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Reference, Repository, split_image
 
 _KINDS = {"unpacked": Kind.UNPACK, "replicated": Kind.REPLICATE}
-_MOST_TASKS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class AdminUseCases:
-    """What the routes of the admin socket lead to; `breakers` are those of the registries' upstreams."""
+    """What the routes of the admin socket lead to."""
 
     watch: Watch
     follow: Follow
@@ -47,25 +45,27 @@ class AdminUseCases:
     drain: Drain
     reconciler: Reconciler
     limits: Limits
-    breakers: Mapping[str, Breaker]
-    presence: Presence
     readiness: Readiness
     evictor: Evictor
-    metrics: Render
+    expose: Exposition
+    overview: Overview
+    listing: Listing
 
 
 def admin_application(
-    use: AdminUseCases, *, registries: Registries, clock: Clock, measures: Measures
+    use: AdminUseCases, *, registries: Registries, clock: Clock, answered: Answered
 ) -> web.Application:
     """Build the admin application."""
-    app = web.Application(middlewares=[measured(measures, clock), request_log(clock), errors])
+    app = web.Application(middlewares=[request_log(clock, answered), errors])
+    app.on_response_prepare.append(name_request)
     app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(CheckHandlers(use.reconciler).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
     app.router.add_routes(EvictHandlers(use.evictor).routes())
-    app.router.add_routes(MetricsHandlers(use.metrics).routes())
+    app.router.add_routes(MetricHandlers(use.expose).routes())
+    app.router.add_routes(ImageHandlers(use.listing).routes())
     return app
 
 
@@ -91,24 +91,12 @@ class AdminHandlers:
     async def status(self, request: web.Request) -> web.Response:
         """Say where `image` stands, or without it everything."""
         if "image" not in request.query:
-            return web.json_response(await self._overview())
+            return web.json_response(await self._use.overview.render())
         repository, reference = self._image(request)
         status = await self._watch.status(repository, reference)
         if status is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
         return web.json_response(render(status))
-
-    async def _overview(self) -> dict[str, object]:
-        """Counts of tasks by kind and state, the oldest unfinished ones, and what may hold them up."""
-        tasks = await self._watch.unfinished(_MOST_TASKS)
-        return {
-            "counts": await self._watch.counts(),
-            "tasks": [render_task(task) for task in tasks],
-            "draining": self._use.drain.refuses,
-            "not_ready": self._use.readiness.reasons(),
-            "containerd": render_containerd(self._use.presence),
-            "upstreams": {name: render_upstream(breaker) for name, breaker in self._use.breakers.items()},
-        }
 
     async def ready(self, _: web.Request) -> web.Response:
         """Say whether pushes are taken: 200, or 503 with the reasons why not."""

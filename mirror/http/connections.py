@@ -131,13 +131,14 @@ class Connections:
         self._open = set[Connection]()
         self._refused = Counter[str]()
 
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
     def factory(self, server: web.Server) -> Callable[[], Connection]:
         """What makes a protocol for each connection to a server of aiohttp."""
         return lambda: Connection(server(), self)
-
-    def number(self) -> int:
-        """How many are open."""
-        return len(self._open)
 
     async def watch(self) -> None:
         """Hang up on those that were waited for long enough, for as long as the daemon runs."""

@@ -119,12 +119,6 @@ def take(request: web.Request, length: int) -> Inlet:
     return inlet
 
 
-def received(request: web.Request) -> int:
-    """How many bytes of the body of a request came, over either way."""
-    inlet = request.get(_INLET)
-    return request.content.total_bytes + (inlet.received if inlet else 0)
-
-
 @web.middleware
 async def giving_back(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let aiohttp have the connections again that were taken from it, for their answers and no more."""

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from mirror.core.jobs import State
 from mirror.core.operate import Operator, Verdict
-from mirror.http.rendering import render_task
+from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
 
 _MOST_TASKS = 1000
@@ -23,6 +23,7 @@ class JobHandlers:
         """Which request goes where."""
         return [
             web.get("/jobs", self.list),
+            web.get(r"/jobs/{job:\d{1,18}}", self.show),
             web.post("/jobs/retry", self.retry),
             web.post("/jobs/cancel", self.cancel),
         ]
@@ -32,6 +33,15 @@ class JobHandlers:
         tasks = await self._operator.tasks(_state(request.query.get("state")), _MOST_TASKS + 1)
         shown = [render_task(task) for task in tasks[:_MOST_TASKS]]
         return web.json_response({"tasks": shown, "more": len(tasks) > len(shown)})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Everything of one job: its status, and each of its tasks."""
+        job = int(request.match_info["job"])
+        status, tasks = await self._operator.job(job)
+        if status is None:
+            raise RegistryError(Problem.JOB_UNKNOWN, str(job))
+        held = {"media_type": status.job.media_type, "lease": status.job.lease}
+        return web.json_response({**render(status), **held, "tasks": [render_task(task) for task in tasks]})
 
     async def retry(self, request: web.Request) -> web.Response:
         """Let each `job`, or with `all` every one that waits or is parked, be attempted now."""

@@ -1,9 +1,11 @@
 """Around every request: an id, one line in the log, and the one place where an error becomes an answer."""
 
+import re
 import uuid
+from collections.abc import Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from mirror.core.errors import (
@@ -18,18 +20,27 @@ from mirror.http.identify import PRINCIPAL
 from mirror.http.peer import peer
 from mirror.oci.errors import Problem, RegistryError
 
+REQUEST_ID = web.RequestKey("id", str)
+"""What a request is called in the log."""
+
+_ID_HEADER = "X-Request-Id"
+
+Answered = Callable[[str, str, int, float], None]
+"""Is told of each answer: the request's method, the pattern of its path, the status and the seconds it took."""
+
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
 _FULL_FOR = "60"
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
 
-def request_log(clock: Clock) -> Middleware:
-    """Give every request an id, and write one line when it has been answered."""
+def request_log(clock: Clock, answered: Answered) -> Middleware:
+    """Give every request an id, and write one line when it has been answered; and count it."""
 
     @web.middleware
     async def log(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = uuid.uuid4().hex
+        request_id = request[REQUEST_ID] = _id_of(request)
         who = peer(request)  # before the connection may be gone
         began = clock.monotonic()
         status = _CLIENT_GONE
@@ -39,13 +50,15 @@ def request_log(clock: Clock) -> Middleware:
                 status = response.status
                 return response
             finally:
+                seconds = clock.monotonic() - began
+                answered(_method(request), _route(request), status, seconds)
                 _log.info(
                     "http.request",
                     method=request.method,
                     path=request.path,
                     ns=request.query.get("ns"),
                     status=status,
-                    seconds=round(clock.monotonic() - began, 4),
+                    seconds=round(seconds, 4),
                     received=request.content_length,
                     agent=request.headers.get("User-Agent"),
                     principal=_principal(request),
@@ -53,6 +66,29 @@ def request_log(clock: Clock) -> Middleware:
                 )
 
     return log
+
+
+def _id_of(request: web.Request) -> str:
+    """What the client calls it, if that can be taken for an id, else a new one."""
+    given = request.headers.get(_ID_HEADER, "")
+    return given if _GIVEN.fullmatch(given) else uuid.uuid4().hex
+
+
+async def name_request(request: web.Request, response: web.StreamResponse) -> None:
+    """Say in an answer what the request is called in the log."""
+    if REQUEST_ID in request:
+        response.headers[_ID_HEADER] = request[REQUEST_ID]
+
+
+def _method(request: web.Request) -> str:
+    """One of those that there are: clients may call theirs what they like."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
+
+
+def _route(request: web.Request) -> str:
+    """The pattern of the path, of which there are a few."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "none"
 
 
 def _principal(request: web.Request) -> str | None:

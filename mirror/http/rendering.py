@@ -1,7 +1,6 @@
 """Statuses, tasks and upstreams as JSON: the same words for builders, for operators and in events."""
 
 from mirror.core.jobs import Job, Task
-from mirror.core.presence import Presence
 from mirror.core.progress import Progress
 from mirror.core.replication.breaker import Breaker
 from mirror.core.status import Status
@@ -71,11 +70,5 @@ def render_task(task: Task) -> dict[str, object]:
 
 
 def render_upstream(breaker: Breaker) -> dict[str, object]:
-    """Whether an upstream is there, and why not."""
-    return {"state": breaker.condition, "reason": breaker.reason}
-
-
-def render_containerd(presence: Presence) -> dict[str, object]:
-    """The containerd that was last seen here, and why it cannot be used just now, if so."""
-    facts = presence.facts
-    return {"version": facts.version if facts else None, "reason": presence.reason or ""}
+    """Whether an upstream is there, why not, and since when (Unix time)."""
+    return {"state": breaker.condition, "reason": breaker.reason, "since": breaker.since}

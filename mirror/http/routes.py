@@ -22,8 +22,7 @@ from mirror.http.guard import Guard
 from mirror.http.identify import Door, identify
 from mirror.http.inlet import giving_back
 from mirror.http.manifests import ManifestHandlers
-from mirror.http.measured import Measures, measured
-from mirror.http.middleware import errors, request_log
+from mirror.http.middleware import Answered, errors, name_request, request_log
 from mirror.http.referrers import ReferrerHandlers
 from mirror.http.status import StatusHandlers
 from mirror.http.tags import TagHandlers
@@ -64,7 +63,7 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     meter: Meter,
     traffic: Traffic,
     clock: Clock,
-    measures: Measures,
+    answered: Answered,
 ) -> web.Application:
     """Build the `/v2/` application of one listener.
 
@@ -73,8 +72,10 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     bodies = BodyReader(limits.idle)
     guard = Guard(registries, door.policy, door.challenge, limits.name)
     inside = identify(door, meter, clock)
-    measure, log = measured(measures, clock), request_log(clock)
-    app = web.Application(middlewares=[timed, web.middleware(traffic), measure, log, giving_back, errors, inside])
+    app = web.Application(
+        middlewares=[timed, web.middleware(traffic), request_log(clock, answered), giving_back, errors, inside]
+    )
+    app.on_response_prepare.append(name_request)
     app.on_response_prepare.append(_namespace(registries))
     app.router.add_routes(VersionHandlers(guard).routes())
     app.router.add_routes(TagHandlers(use.discovery, guard, catalog=catalog).routes())

@@ -8,16 +8,24 @@ from pathlib import Path
 _POLL = 0.05
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, for any one thread at a time, whether or not somebody else has one.
+
+    Without a log nobody has, and all of the journal is in the file: one that only reads could not begin a log.
+    """
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    source = f"{path.absolute().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
+    return sqlite3.connect(source, uri=True, check_same_thread=False)
+
+
 class Checkup:
     """Reads the file on a connection and a thread of its own, so that the journal can be used meanwhile.
 
-    It sees the journal as it was when it began; a write-ahead log lets it read beside a writer. Make it while another
-    connection is open: one that only reads cannot begin a log.
+    It sees the journal as it was when it began; a write-ahead log lets it read beside a writer.
     """
 
     def __init__(self, path: Path) -> None:
-        source = f"{path.absolute().as_uri()}?mode=ro"
-        self._connection = sqlite3.connect(source, uri=True, check_same_thread=False)
+        self._connection = read_only(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-checkup")
         self._verdict: Future[str] = self._thread.submit(self._read)
 

@@ -5,7 +5,7 @@ import sqlite3
 import msgspec
 
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
-from mirror.core.ports import OLDEST, Queue, Rule
+from mirror.core.ports import OLDEST, Queued, Rule
 from mirror.core.timeline import Arrival, Blobs, Timeline
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import content_key, insert_referrer
@@ -164,15 +164,15 @@ class JobsTable:
         )
         return row is not None
 
+    async def queue(self) -> list[Queued]:
+        """What is not over, by kind and state."""
+        rows = await self._database.transact(lambda session: session.rows("queue"))
+        return [Queued(Kind(row["kind"]), State(row["state"]), row["tasks"], row["oldest"]) for row in rows]
+
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
         rows = await self._database.transact(lambda session: session.rows("backlog"))
         return {State(row["state"]): row["tasks"] for row in rows}
-
-    async def queues(self) -> list[Queue]:
-        """The tasks that are not over, by kind and state."""
-        rows = await self._database.transact(lambda session: session.rows("queues"))
-        return [Queue(Kind(row["kind"]), State(row["state"]), row["tasks"], row["oldest"]) for row in rows]
 
     async def expedite(self, job_id: int) -> None:
         """The tasks of a job that wait for a time are due now."""

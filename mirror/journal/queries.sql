@@ -274,15 +274,14 @@ SELECT 1 FROM jobs j JOIN tasks t ON t.job = j.id AND t.kind = 'replicate' AND t
 WHERE j.registry = :registry AND j.repository = :repository AND j.id > :job
 AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
 
--- name: backlog
-SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;
-
--- name: queues
--- Ids only grow, so the job with the least is the oldest, and the first in the index.
+-- name: queue
 SELECT q.kind, q.state, q.tasks, j.created AS oldest FROM (
     SELECT kind, state, count(*) AS tasks, min(job) AS job FROM tasks
-    WHERE state IN ('pending', 'running', 'parked') GROUP BY state, kind
+    WHERE state IN ('pending', 'running', 'parked') GROUP BY kind, state
 ) q JOIN jobs j ON j.id = q.job;
+
+-- name: backlog
+SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;
 
 -- name: find_upstream_tag
 SELECT digest, asked FROM upstream_tags WHERE registry = :registry AND repository = :repository AND tag = :tag;

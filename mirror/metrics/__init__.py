@@ -1,1 +1,1 @@
-"""What Prometheus is told: counters and histograms that others feed, and how things stand when it asks."""
+"""Prometheus metrics: what is counted as it happens, and what is looked up when somebody asks."""

@@ -56,6 +56,7 @@ class Problem(Enum):
     NOT_FOUND = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such endpoint")
     METHOD_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not supported here")
     FORM_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "SIZE_INVALID", "form larger than 16 KiB")
+    JOB_UNKNOWN = (HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such job, or a later push took its place")
     BAD_REQUEST = (HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "request malformed")
     JOURNAL_FULL = (HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE", "the journal's disk is full")
     JOURNAL_UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the journal cannot be written")

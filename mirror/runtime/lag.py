@@ -1,15 +1,15 @@
-"""How late the event loop is: what blocks it holds up everybody."""
+"""How late the event loop is: what blocks it, all requests wait for."""
 
+import asyncio
+import time
 from collections.abc import Callable
-
-from mirror.runtime.clock import SystemClock
 
 _EVERY = 0.25
 
 
-async def watch_lag(tell: Callable[[float], None], clock: SystemClock) -> None:
-    """Sleep again and again, and tell by how many seconds more than that it took, for as long as the daemon runs."""
+async def measure(lagged: Callable[[float], None]) -> None:
+    """Tell four times a second how much later than it was due a timer went off, for as long as the daemon runs."""
     while True:
-        before = clock.monotonic()
-        await clock.sleep(_EVERY)
-        tell(max(clock.monotonic() - before - _EVERY, 0.0))
+        due = time.monotonic() + _EVERY
+        await asyncio.sleep(_EVERY)
+        lagged(max(time.monotonic() - due, 0.0))

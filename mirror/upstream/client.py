@@ -65,6 +65,12 @@ class RegistryClient:
                 return None
             return Transfer(str(self._transport.location(answer.headers.get("Location", ""))), 0)
 
+    async def give_up_upload(self, repository: Repository, transfer: Transfer) -> None:
+        """End an upload that nothing is to come of (DELETE, which the spec leaves open, and distribution has)."""
+        url = URL(transfer.location, encoded=True)
+        async with self._transport.request("DELETE", url, scopes=_scopes(repository)) as answer:
+            await require(answer)
+
     async def find_upload(self, repository: Repository, transfer: Transfer) -> Transfer | None:
         """Ask where an upload stands; None when the upstream does not say.
 

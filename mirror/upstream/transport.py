@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -25,6 +26,7 @@ _CONNECT = 10.0
 _STALLS_TO_ANSWER = 5
 _MAX_REDIRECTS = 5
 _MAX_TOKEN = 1 << 20
+_MAX_GREETING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class Proxy:
 
     url: URL
     login: PasswordFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """How an upstream answers before it knows who asks: status, headers, `WWW-Authenticate`, how the body begins."""
+
+    status: int
+    headers: Mapping[str, str]
+    challenges: Sequence[str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +62,12 @@ class _Request:
 class Transport:
     """Requests to one upstream. `stall` is how many seconds without progress it may take before it is given up.
 
-    While `breaker` is open none is made but the probe; `traces` are told of all. Proxies that the environment names are
-    not used: what is not in the settings does not count.
+    While `breaker` is open none is made but the probe. Proxies that the environment names are not used: what is
+    not in the settings does not count. With `socket`, all of them go to that unix socket, under the names that they
+    have.
     """
 
-    def __init__(  # noqa: PLR0913 - its collaborators, each by name
+    def __init__(  # noqa: PLR0913 - what it is made of, each by name
         self,
         base: URL,
         *,
@@ -64,7 +77,7 @@ class Transport:
         clock: Clock,
         breaker: Breaker,
         stall: float,
-        traces: Sequence[aiohttp.TraceConfig] = (),
+        socket: Path | None = None,
     ) -> None:
         self._base = base
         self._authorization = Authorization(base, credentials, self._ask_token_server, clock)
@@ -72,23 +85,27 @@ class Transport:
         self._proxy = proxy
         self._breaker = breaker
         self._stall = stall
-        self._traces = traces
+        self._socket = socket
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            connector=self._connector(),
             auto_decompress=False,
             requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
-            trace_configs=list(self._traces),
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._socket:
+            return aiohttp.UnixConnector(str(self._socket), limit=0)
+        return aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
 
     def url(self, path: str) -> URL:
         """An address of the upstream."""
@@ -142,6 +159,16 @@ class Transport:
             async with self._answered(request) as answer:
                 await _check(answer)
                 yield answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise no_answer(request.method, request.url, error) from error
+
+    async def greeting(self) -> Greeting:
+        """What `GET /v2/` is answered to whoever shows no credentials. Raises UpstreamError: nothing is."""
+        request = _Request("GET", self.url("/v2/"), {}, None, (), self._stall)
+        try:
+            async with self._sent(request, Access()) as answer:
+                challenges = answer.headers.getall("WWW-Authenticate", [])
+                return Greeting(answer.status, answer.headers, challenges, await first(answer, _MAX_GREETING))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(request.method, request.url, error) from error
 

@@ -578,26 +578,6 @@ async def test_what_is_forgotten(jobs: Jobs, age: float, replicate: State, *, fo
     assert (found[old.digest] == ()) is forgotten
 
 
-class TestQueues:
-    async def test_what_is_not_over(self, jobs: Jobs) -> None:
-        """By kind and state, each with the moment of its oldest job; what is over does not count."""
-        for age in (30, 20, 10):
-            await jobs.enqueue(push(f"v{age}", now=EPOCH - age))
-        await jobs.settle(await claim(jobs), DONE)
-        await jobs.settle(await claim(jobs), Outcome(State.PARKED, "401"))
-        await claim(jobs, Kind.UNPACK)
-        assert {(queue.kind, queue.state): (queue.tasks, EPOCH - queue.oldest) for queue in await jobs.queues()} == {
-            (Kind.REPLICATE, State.PARKED): (1, 20),
-            (Kind.REPLICATE, State.PENDING): (1, 10),
-            (Kind.UNPACK, State.RUNNING): (1, 30),
-            (Kind.UNPACK, State.PENDING): (2, 20),
-        }
-
-    async def test_nothing_is_to_be_done(self, jobs: Jobs) -> None:
-        """Then there are none."""
-        assert await jobs.queues() == []
-
-
 class TestTimeline:
     async def test_the_moments_of_a_push(self, path: Path) -> None:
         """They outlive the daemon: how it came, the first attempts, and the ends of those that left nothing to do."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.cli.options import BAD_SETTINGS, DAMAGED
+from mirror.cli.exits import BAD_SETTINGS, DAMAGED
 from mirror.runtime.systemd import notify
 
 UNIT = Path(__file__).parents[2] / "systemd/registry-mirror.service"

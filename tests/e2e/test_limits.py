@@ -84,11 +84,12 @@ def test_an_upstream_that_is_away(daemon: Daemon, registry: Registry) -> None:
     _push(daemon)
     until(lambda: _upstream(daemon)["state"] == "away", "the outage is noticed")
     assert "connect" in _upstream(daemon)["reason"]
-    assert f"upstream {UPSTREAM} is away: " in daemon.cli("status").stdout
+    assert f"upstream {UPSTREAM} is away for " in daemon.cli("status").stdout
     registry.start()
     daemon.wait(NAME, "replicated")
-    assert _upstream(daemon) == {"state": "ok", "reason": ""}
-    assert "upstream" not in daemon.cli("status").stdout
+    assert _upstream(daemon) == {"state": "ok", "reason": "", "since": None}
+    said = daemon.cli("status").stdout
+    assert (f"{UPSTREAM} ok" in said, "is away" in said) == (True, False)
 
 
 def test_an_upstream_that_asks_for_time(directory: Path, containerd: Containerd, registry: Registry) -> None:
@@ -99,7 +100,7 @@ def test_an_upstream_that_asks_for_time(directory: Path, containerd: Containerd,
             _push(daemon)
             until(lambda: _upstream(daemon)["state"] == "resting", "it is left alone")
             assert "429" in _upstream(daemon)["reason"]
-            assert f"upstream {UPSTREAM} is resting: " in daemon.cli("status").stdout
+            assert f"upstream {UPSTREAM} is resting for " in daemon.cli("status").stdout
 
 
 def _push(daemon: Daemon) -> None:

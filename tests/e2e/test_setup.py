@@ -1,5 +1,6 @@
 """`registry-mirror setup`: what it writes is what the tools read, and nothing of anybody else's is lost."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,8 @@ def test_there_and_back(settings: Daemon, root: Path, tool: str) -> None:
     setup(settings, tool, "--write", "--root", str(root), *more)
     written = files(root)
     assert printed == "".join(f"# /{path}\n{text}\n" for path, text in written.items())
+    as_json = json.loads(setup(settings, tool, "--json", *more))
+    assert as_json["files"] == {f"/{path}": text for path, text in written.items()}
     assert written
     assert setup(settings, tool, "--write", "--root", str(root), *more) == "nothing to do\n"
     setup(settings, tool, "--write", "--root", str(root), "--address", "mirror.internal:5001")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.cli.options import DAMAGED
+from mirror.cli.exits import DAMAGED
 from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon

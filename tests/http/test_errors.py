@@ -1,5 +1,7 @@
 """Requests that are refused before they get anywhere, and a containerd that is away."""
 
+from functools import partial
+
 import pytest
 
 from tests.rig.containerd import Containerd
@@ -79,3 +81,19 @@ def test_one_line_per_request(wire: Wire, daemon: Daemon) -> None:
 
 def _lines(daemon: Daemon, path: str) -> list[dict[str, object]]:
     return [line for line in daemon.log_lines() if line["event"] == "http.request" and line["path"] == path]
+
+
+def test_a_request_has_one_name(wire: Wire, daemon: Daemon) -> None:
+    """In the log and for the client, who may choose it; what is no name is not taken for one. So it is with blobs."""
+    digest = wire.push_blob("team/app", bytes(5 << 20))
+    for path in ("/v2/", "/v2/team/app/manifests/none", f"/v2/team/app/blobs/{digest}", "/nowhere"):
+        named = wire.ask("GET", path, headers={"X-Request-Id": "build-7.1_a"})
+        assert named.headers["X-Request-Id"] == "build-7.1_a"
+        for given in ("", "a b", "x" * 65, "é"):
+            said = wire.ask("GET", path, headers={"X-Request-Id": given}).headers["X-Request-Id"]
+            assert said != given
+            until(partial(_is_logged, daemon, path, said), "it is in the log")
+
+
+def _is_logged(daemon: Daemon, path: str, request: str) -> bool:
+    return request in {line["request"] for line in _lines(daemon, path)}

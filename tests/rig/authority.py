@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -22,9 +23,11 @@ class Authority:
         self.ca = directory / "ca.pem"
         self._authority.cert_pem.write_to_path(self.ca)
 
-    def server(self, name: str = "server", addresses: Sequence[str] = _ADDRESSES) -> Mapping[str, str]:
+    def server(
+        self, name: str = "server", addresses: Sequence[str] = _ADDRESSES, ends: datetime | None = None
+    ) -> Mapping[str, str]:
         """Have a new certificate for these names and addresses, as the settings of a listener name it."""
-        certificate = self._authority.issue_cert(*addresses, common_name=name)
+        certificate = self._authority.issue_cert(*addresses, common_name=name, not_after=ends)
         files = {"certificate": self._directory / f"{name}.pem", "key": self._directory / f"{name}.key"}
         files["certificate"].write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
         certificate.private_key_pem.write_to_path(files["key"])

@@ -85,13 +85,14 @@ async def test_it_says_what_is_the_matter(
     breaker: Breaker, clock: ManualClock, upstream: Upstream, back: asyncio.Queue[bool]
 ) -> None:
     """Nothing before it opens, then away and what the last answer was; away counts more than a rest."""
+    began = clock.now()
     await fail(breaker, 1, UpstreamError("429 slowly", transient=True, retry_after=7.0))
-    assert (breaker.condition, breaker.reason) == (Condition.RESTING, "429 slowly")
+    assert (breaker.condition, breaker.reason, breaker.since) == (Condition.RESTING, "429 slowly", began)
     clock.advance(7.0)
     await fail(breaker, 2)
-    assert (breaker.condition, breaker.reason) == (Condition.OK, "")
+    assert (breaker.condition, breaker.reason, breaker.since) == (Condition.OK, "", None)
     await fail(breaker, 1)
-    assert (breaker.condition, breaker.reason) == (Condition.AWAY, "503 no")
+    assert (breaker.condition, breaker.reason, breaker.since) == (Condition.AWAY, "503 no", began + 7.0)
     await clock.until_asleep(1.0)
     upstream.is_there = True
     clock.advance(1.0)

@@ -14,7 +14,7 @@ from mirror.core.errors import (
     StoreUnavailableError,
     UpstreamError,
 )
-from mirror.core.jobs import Backoff, Cause, Job, Outcome, State, cause_of, decide
+from mirror.core.jobs import Backoff, Job, Outcome, State, decide
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Reference, Repository
 from tests.unit.chance import Most
@@ -111,25 +111,3 @@ def test_a_job_is_named_as_it_was_pushed(reference: Reference, image: str) -> No
 def test_an_outcome_needs_no_more_than_its_state() -> None:
     """What is done has no reason and is never due."""
     assert Outcome(State.DONE) == Outcome(State.DONE, reason="", not_before=0.0)
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (UpstreamError("no answer", transient=True, away=True), Cause.UPSTREAM_AWAY),
-        (UpstreamError("429", transient=True, status=429, retry_after=5.0), Cause.UPSTREAM_BUSY),
-        (UpstreamError("500", transient=True, status=500, away=True), Cause.UPSTREAM_FAILED),
-        (UpstreamError("401", transient=False, status=401), Cause.REFUSED),
-        (RegistryError(Problem.MANIFEST_INVALID), Cause.REFUSED),
-        (StoreUnavailableError("away"), Cause.CONTAINERD),
-        (StoreUnavailableError("no space", full=True), Cause.DISK_FULL),
-        (JournalUnavailableError("no space", full=True), Cause.DISK_FULL),
-        (JournalUnavailableError("locked", full=False), Cause.JOURNAL),
-        (ContentMissingError("gone"), Cause.LOST),
-        (BadLayerError("no tar"), Cause.NOT_RUNNABLE),
-        (KeyError("a bug"), Cause.INTERNAL),
-    ],
-)
-def test_every_failure_has_its_cause(error: Exception, cause: Cause) -> None:
-    """In a word, for those who count."""
-    assert cause_of(error) is cause

@@ -1,12 +1,13 @@
 """The log, as it is written to standard error."""
 
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from mirror.runtime.telemetry import configure_logging
+from mirror.runtime.telemetry import Format, configure_logging
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +63,34 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "daemon.ready" in line
     assert "127.0.0.1:5000" in line
     assert not line.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("said", "masked"),
+    [
+        (
+            "PUT https://r.example.com/v2/?_state=abc123&digest=d: 500",
+            "PUT https://r.example.com/v2/?_state=***&digest=d: 500",
+        ),
+        ("http://user:pass@proxy:3128 refused", "http://***@proxy:3128 refused"),
+        ("Authorization: Bearer eyJhbGciOi.J9.x-y_z", "Authorization: Bearer ***"),
+        ("Basic YWxhZGRpbjpvcGVu", "Basic ***"),
+        (
+            "https://s3/b?X-Amz-Credential=AK%2F1&X-Amz-Signature=00ff&x=1",
+            "https://s3/b?X-Amz-Credential=***&X-Amz-Signature=***&x=1",
+        ),
+        ('Bearer realm="https://a/token"', 'Bearer realm="https://a/token"'),
+        ("registry.example.com/app@sha256:00", "registry.example.com/app@sha256:00"),
+        ("http://host/v2/app@sha256:00", "http://host/v2/app@sha256:00"),
+    ],
+)
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_secrets(capsys: pytest.CaptureFixture[str], style: Format, said: str, masked: str) -> None:
+    """What others say may have some: it is masked in an event, in a crash, and in what libraries log."""
+    configure_logging("info", style)
+    structlog.get_logger().warning("task.failed", reason=said)
+    logging.getLogger("library").warning(said)
+    structlog.get_logger().error("http.failed", exc_info=ValueError(said))
+    told = capsys.readouterr().err.replace('\\"', '"')
+    assert masked in told
+    assert said == masked or said not in told

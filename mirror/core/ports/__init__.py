@@ -10,7 +10,7 @@ from mirror.core.ports.journal import (
     Jobs,
     Pulled,
     Push,
-    Queue,
+    Queued,
     Rule,
     Transfers,
     UploadRow,
@@ -18,7 +18,7 @@ from mirror.core.ports.journal import (
     UpstreamTag,
     Usage,
 )
-from mirror.core.ports.metrics import UNTOLD, Metrics
+from mirror.core.ports.observer import Nobody, Observer
 from mirror.core.ports.scratch import Scratch, ScratchFile
 from mirror.core.ports.store import (
     Blob,
@@ -45,7 +45,6 @@ from mirror.core.ports.verifier import Candidate, Verifier
 __all__ = [
     "NO_CLAIM",
     "OLDEST",
-    "UNTOLD",
     "Blob",
     "Candidate",
     "Change",
@@ -66,10 +65,11 @@ __all__ = [
     "Introspection",
     "Jobs",
     "Leases",
-    "Metrics",
+    "Nobody",
+    "Observer",
     "Pulled",
     "Push",
-    "Queue",
+    "Queued",
     "Replacement",
     "Rule",
     "Scratch",

@@ -165,8 +165,11 @@ OLDEST = Rule()
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """How many tasks of a kind are in a state, and when the oldest of their jobs was acknowledged (Unix time)."""
+class Queued:
+    """So many tasks of one kind are in a state that they have still to leave; `oldest` is when that job was made.
+
+    All of it for people; the time is in Unix seconds.
+    """
 
     kind: Kind
     state: State
@@ -244,11 +247,11 @@ class Jobs(Protocol):
     async def pushed_again(self, job: Job) -> bool:
         """Whether a push after a delete brought, or is bringing, upstream again what the delete names."""
 
+    async def queue(self) -> list[Queued]:
+        """What waits, runs or is parked, by kind and state."""
+
     async def backlog(self) -> dict[State, int]:
         """How many tasks there are in each of the states that are not over."""
-
-    async def queues(self) -> list[Queue]:
-        """The tasks that are not over, by kind and state; those of which there are none are left out."""
 
     async def expedite(self, job_id: int) -> None:
         """The tasks of a job that wait for a time are due now."""

@@ -1,5 +1,6 @@
 """A circuit breaker: while an upstream is away, one probe now and then asks for it, and nobody else does."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -13,6 +14,8 @@ from mirror.core.signal import Signal
 
 _log = structlog.get_logger(__name__)
 _FAILURES = 3
+NEVER = sys.maxsize
+"""So many failures in a row that it does not open for them."""
 
 
 class Condition(StrEnum):
@@ -24,19 +27,24 @@ class Condition(StrEnum):
 
 
 class Breaker:
-    """Open after some failures in a row, until a probe gets through; or for as long as a Retry-After asks for.
+    """Open after some `failures` in a row, until a probe gets through; or for as long as a Retry-After asks for.
 
     A failure is one that says nothing about the request itself (`UpstreamError.away`). Whoever talks to the upstream
     does so within `guard`.
     """
 
-    def __init__(self, *, clock: Clock, random: Random, backoff: Backoff) -> None:
+    def __init__(
+        self, *, clock: Clock, random: Random, backoff: Backoff, failures: int = _FAILURES, name: str = ""
+    ) -> None:
         self._clock = clock
+        self._opens_after = failures
+        self._name = name
         self._random = random
         self._backoff = backoff
         self._failures = 0
         self._rests_until = 0.0
         self._reason = ""
+        self._since = 0.0
         self._turned = Signal()
         self._hurried = Signal()
 
@@ -58,8 +66,13 @@ class Breaker:
         return self._reason if self.is_open else ""
 
     @property
+    def since(self) -> float | None:
+        """Unix time at which it was opened; None while it is closed."""
+        return self._since if self.is_open else None
+
+    @property
     def _is_away(self) -> bool:
-        return self._failures >= _FAILURES
+        return self._failures >= self._opens_after
 
     @property
     def _rest(self) -> float:
@@ -86,19 +99,22 @@ class Breaker:
     def _count(self, error: UpstreamError | None) -> None:
         if self._is_away:  # an answer that was on its way when it opened is no probe
             return
+        was_open = self.is_open
         if error is not None and error.retry_after:
             self._rests_until = self._clock.monotonic() + min(error.retry_after, LONGEST_RETRY_AFTER)
-            self._open("upstream.rests", error)
+            self._open(error, was_open=was_open)
+            _log.warning("upstream.rests", upstream=self._name, reason=self._reason)
         if error is None or not error.away:
             self._failures = 0
             return
         self._failures += 1
         if self._is_away:
-            self._open("upstream.away", error)
+            self._open(error, was_open=was_open)
+            _log.warning("upstream.away", upstream=self._name, reason=self._reason)
 
-    def _open(self, event: str, error: UpstreamError) -> None:
+    def _open(self, error: UpstreamError, *, was_open: bool) -> None:
         self._reason = str(error)
-        _log.warning(event, reason=self._reason)
+        self._since = self._since if was_open else self._clock.now()
         self._turned.fire()
 
     async def watch(self, probe: Callable[[], Awaitable[None]], back: Callable[[bool], Awaitable[None]]) -> None:
@@ -112,7 +128,7 @@ class Breaker:
             if self._is_away:
                 probes = await self._until_back(probe)
                 self._failures = 0
-                _log.warning("upstream.back", probes=probes)
+                _log.warning("upstream.back", upstream=self._name, probes=probes)
                 await back(probes > 1)
             elif (rest := self._rest) > 0:
                 await self._clock.sleep(rest)

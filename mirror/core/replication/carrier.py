@@ -7,7 +7,7 @@ import structlog
 
 from mirror.core.concurrency import Locks
 from mirror.core.errors import ContentMissingError, JournalUnavailableError, UpstreamError
-from mirror.core.ports import Clock, Content, Transfer, Transfers, Upstream
+from mirror.core.ports import Clock, Content, Nobody, Observer, Transfer, Transfers, Upstream
 from mirror.core.replication.doubts import Doubts
 from mirror.core.replication.pace import Throttle
 from mirror.core.replication.turns import SMALL, Turns, Wish
@@ -35,6 +35,7 @@ class Carrier:
         clock: Clock,
         turns: Turns,
         throttle: Throttle,
+        observer: Observer | None = None,
     ) -> None:
         self._upstream = upstream
         self._content = content
@@ -42,6 +43,7 @@ class Carrier:
         self._clock = clock
         self._turns = turns
         self._throttle = throttle
+        self._observer = observer or Nobody()
         self._locks = Locks()
         self._listeners: dict[str, list[Reached]] = {}
         self._doubts = Doubts()
@@ -113,6 +115,7 @@ class Carrier:
         else:
             await self._send(repository, blob, transfer, reached)
             await self._verify(repository, blob)
+            self._observer.sent(repository.registry, blob.size)
         _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
 
     async def _verify(self, repository: Repository, blob: Descriptor) -> None:

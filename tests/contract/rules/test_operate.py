@@ -6,6 +6,7 @@ from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.leases import JobLeases
 from mirror.core.operate import Operator, Verdict
 from mirror.core.ports import Grants, Jobs, Leases
+from mirror.core.progress import Board
 from mirror.core.publish import JOB_LEASES
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.retract import Retractor
@@ -18,9 +19,9 @@ DONE = Outcome(State.DONE)
 
 
 @pytest.fixture
-def operator(jobs: Jobs, leases: Leases, clock: ManualClock, changed: Signal) -> Operator:
+def operator(jobs: Jobs, leases: Leases, clock: ManualClock, board: Board, changed: Signal) -> Operator:
     job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=frozenset, changed=changed)
-    return Operator(jobs=jobs, leases=job_leases, hurry=lambda: None, changed=changed)
+    return Operator(jobs=jobs, leases=job_leases, board=board, hurry=lambda: None, changed=changed)
 
 
 async def acknowledge(jobs: Jobs, leases: Leases, new: NewJob, **outcomes: Outcome) -> Job:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mirror.core.errors import ContentMissingError, UpstreamError
-from mirror.core.jobs import Backoff, Kind, Outcome, State, decide
+from mirror.core.jobs import Backoff, Cause, Kind, Outcome, State, decide
 from mirror.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from mirror.oci.names import digest_of
 from tests.contract.rules.way import MANIFESTS, UPLOAD, Way, image, index, parsed
@@ -123,7 +123,9 @@ async def test_a_registry_that_was_taken_out_of_the_settings(way: Way) -> None:
     with pytest.raises(UpstreamError) as refusal:
         await way.replicator({}).attempt(task)
     outcome = decide(refusal.value, 0, EPOCH, Backoff(1, 1), Most())
-    assert outcome == Outcome(State.PARKED, "registry registry.example.com is not configured any more")
+    assert outcome == Outcome(
+        State.PARKED, "registry registry.example.com is not configured any more", cause=Cause.UPSTREAM_REFUSED
+    )
     assert way.proxy.requests == []
 
 

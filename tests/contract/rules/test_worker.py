@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mirror.core.errors import ContentMissingError, StoreUnavailableError, UpstreamError
+from mirror.core.failures import Failures
 from mirror.core.jobs import Backoff, Job, Kind, NewJob, Outcome, State, Task
 from mirror.core.ports import Jobs, Leases
 from mirror.core.publish import JOB_LEASES
@@ -33,6 +34,7 @@ class Rig:
     leases: Leases
     clock: ManualClock
     changed: Signal
+    failures: Failures
     in_flight: set[str] = field(default_factory=set)
 
     async def push(self, new: NewJob | None = None) -> Job:
@@ -59,6 +61,7 @@ class Rig:
             at_once=at_once,
             upstreams=upstreams,
             in_flight=lambda: frozenset(self.in_flight),
+            failures=self.failures,
             changed=self.changed,
         )
         running = asyncio.create_task(worker.run())
@@ -90,7 +93,7 @@ class Rig:
 
 @pytest.fixture
 def rig(jobs: Jobs, leases: Leases, clock: ManualClock, changed: Signal) -> Rig:
-    return Rig(jobs, leases, clock, changed)
+    return Rig(jobs, leases, clock, changed, Failures(clock))
 
 
 def failing_with(*errors: Exception) -> Attempt:
