@@ -14,11 +14,9 @@ from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import Layout, build_image, busybox
-from tests.rig.ports import free_port
-from tests.rig.prometheus import JOB, Prometheus, Relay
 from tests.rig.registry import Registry
 from tests.rig.until import until
-from tests.rig.wire import AdminWire, Wire, manifest
+from tests.rig.wire import AdminWire, Wire
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAME = f"{UPSTREAM}/team/app:v1"
@@ -153,35 +151,6 @@ def test_each_alert_says_what_to_do() -> None:
     alerts = re.findall(r"alert: (\w+)", text)
     assert re.findall(r"runbook: (\S+)", text) == [f"docs/operations.md#{alert.lower()}" for alert in alerts]
     assert [line.removeprefix("### ") for line in headings if line.startswith("### RegistryMirror")] == alerts
-
-
-@pytest.mark.slow
-def test_a_real_prometheus(directory: Path, containerd: Containerd) -> None:
-    """An alert fires while an upstream is dead, and ends when it is back; all that the dashboard asks is understood."""
-    port = free_port()
-    rules = re.sub(r"for: \d+m", "for: 1s", (DOCS / "prometheus/alerts.yml").read_text())
-    with (
-        Daemon(directory / "daemon", containerd.address, {UPSTREAM: f"http://127.0.0.1:{port}"}) as daemon,
-        Relay(daemon.directory / "admin.sock") as relay,
-        Prometheus(directory, relay.host, rules) as prometheus,
-    ):
-        Wire(daemon.url).push_blob("team/app", b"config")
-        Wire(daemon.url).push_manifest("team/app", "v1", manifest(b"config"))
-        until(lambda: "RegistryMirrorUpstreamAway" in prometheus.firing(), "the alert fires")
-        assert prometheus.firing() == {"RegistryMirrorUpstreamAway"}
-        with Registry(directory / "upstream", port):
-            until(lambda: not prometheus.firing(), "all is well again")
-            counted = f'registry_mirror_push_replicate_seconds_count{{job="{JOB}"}} == 1'
-            until(lambda: prometheus.query(counted), "the push is counted")
-        for expression in _drawn():
-            prometheus.query(expression)
-
-
-def _drawn() -> Iterator[str]:
-    """What the dashboard asks, as Grafana would."""
-    for panel in json.loads((DOCS / "grafana/registry-mirror.json").read_text())["panels"]:
-        for target in panel.get("targets", []):
-            yield target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
 def test_what_is_drawn_exists() -> None:
