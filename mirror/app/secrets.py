@@ -30,6 +30,12 @@ def located(settings: _Section) -> _Section:
     return found
 
 
+def source(path: Path) -> str:
+    """Where what a path of the settings stands for comes from, in words; empty if that is a file."""
+    kind, _, name = str(path).partition(":")
+    return {"credential": f"systemd's credential {name}", "env": f"the variable {name}"}.get(kind, "")
+
+
 def _located(value: Any, taken: dict[str, Path]) -> Any:  # noqa: ANN401 - whatever a setting can be
     match value:
         case Path():

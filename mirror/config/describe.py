@@ -57,8 +57,8 @@ def tables(section: type[Section] = Settings, path: tuple[str, ...] = (), *, opt
     for key in shape.keys(section):
         if key.section:
             inner = (*path, key.name, "<name>") if key.is_named else (*path, key.name)
-            is_written = optional or key.is_named or key.default is None
-            yield from tables(key.section, inner, optional=is_written)
+            is_apart = optional or key.default is None or (key.is_named and not key.is_required)
+            yield from tables(key.section, inner, optional=is_apart)
 
 
 @cache

@@ -78,3 +78,24 @@ def metas(hint: Any) -> Iterator[msgspec.Meta]:  # noqa: ANN401 - as above
     hint = optional(hint)
     if get_origin(hint) is Annotated:
         yield from (each for each in get_args(hint)[1:] if isinstance(each, msgspec.Meta))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a key is set to that is no table of ours; `path` are the names that lead to it in the file."""
+
+    path: tuple[str, ...]
+    key: Key
+    value: Any
+
+
+def leaves(section: Section, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """Everything in a table and in those below it, in the order in which it is defined."""
+    for key in keys(type(section)):
+        value = getattr(section, key.attribute)
+        if key.section is None:
+            yield Leaf((*path, key.name), key, value)
+        elif value is not None:
+            inner = value.items() if key.is_named else [(None, value)]
+            for name, table in inner:
+                yield from leaves(table, (*path, key.name) if name is None else (*path, key.name, name))

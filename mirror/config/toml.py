@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_CONTROL = re.compile(r"[\x7f-\x9f]")
 
 
 def key(*path: str) -> str:
@@ -37,5 +38,5 @@ def written(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string; what JSON escapes TOML knows, and DEL is the one that JSON does not."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A basic string. What JSON escapes TOML knows; what else a terminal might obey is escaped, too."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

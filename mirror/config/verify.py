@@ -10,7 +10,7 @@ from mirror.config.kinds import Bytes, Count, Seconds, Section, Text
 class Verify(Section, frozen=True):
     """What pushed manifests must be like, and who is asked about each of them: a `command` or a service on a `socket`.
 
-    [What they are asked and answer](api.md).
+    What they are asked and answer is in docs/api.md.
     """
 
     media_types: frozenset[Text] = frozenset()
