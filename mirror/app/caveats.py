@@ -66,7 +66,7 @@ def _nobody(settings: config.Settings) -> _Caveats:
 
 def _rules(settings: config.Settings) -> _Caveats:
     for name, rule in settings.rules.items():
-        somebody = bool(_kinds(settings)) if not rule.tenants and not rule.principals else False
+        somebody = not rule.tenants and not rule.principals and bool(_kinds(settings))
         tenants = any(_has_members(settings, tenant) for tenant in rule.tenants)
         named = any(_could_be(settings, principal) for principal in rule.principals)
         if not (somebody or tenants or named):

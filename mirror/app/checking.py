@@ -6,7 +6,6 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from mirror import config
 from mirror.app.caveats import caveats
 from mirror.app.connection import secrets, trust
 from mirror.app.listeners import Proofs, server_tls
-from mirror.app.secrets import located
+from mirror.app.secrets import looked_at
 from mirror.config.kinds import File, Section
 from mirror.config.problems import Problem, problems
 from mirror.config.shape import Leaf, leaves
@@ -87,16 +86,14 @@ def _in_files(settings: config.Settings) -> Iterator[Problem]:
                 leaf.path, f"{leaf.value} can be read by everybody", f"chmod o= {leaf.value}", is_warning=True
             )
     for part in _parts(settings):
-        if part.files and unusable.keys().isdisjoint(part.files):
+        if unusable.keys().isdisjoint(part.files):
             yield from _unused(part)
 
 
 def _unusable(leaf: Leaf) -> Iterator[Problem]:
     """Why a file cannot be read. What only the daemon is given is no error of the settings, but cannot be looked at."""
     try:
-        with _environment_kept():
-            file = located(_Named(file=leaf.value)).file
-        file.read_bytes()
+        looked_at(_Named(file=leaf.value)).file.read_bytes()
     except config.SettingsError as error:
         advice = "This command is not given what the daemon is: see that the unit has it."
         yield Problem(leaf.path, f"not looked at: {error}", advice, is_warning=True)
@@ -109,16 +106,6 @@ def _unusable(leaf: Leaf) -> Iterator[Problem]:
 
 class _Named(Section, frozen=True):
     file: Path
-
-
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    """What is found in the environment is taken out of it, and whoever looks next must find it, too."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.update(before)
 
 
 def _parts(settings: config.Settings) -> Iterator[_Part]:
@@ -148,8 +135,7 @@ def _read_authorities(part: _Authorities) -> None:
 
 def _unused(part: _Part) -> Iterator[Problem]:
     """Why the daemon could not do with the files what it does."""
-    with _environment_kept():
-        found = located(part.settings)
+    found = looked_at(part.settings)
     try:
         part.use(found)
     except (config.SettingsError, ValueError) as error:

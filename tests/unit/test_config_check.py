@@ -227,6 +227,7 @@ MEANT: dict[str, tuple[str, Any, str, str]] = {
     "no rules": ("rules", {}, "rules", "none of them"),
     "a rule for nobody": ("rules/x", {"principals": ["network:10.*"]}, "rules.x", "nobody"),
     "a rule for no tenant": ("rules/x", {"tenants": ["acmee"]}, "rules.x", "nobody"),
+    "a rule for a part of a kind": ("rules/x", {"principals": ["bas"]}, "rules.x", "nobody"),
     "a tenant of nobody": ("identity/tenants/alice", "acme", "identity.tenants.alice", "nobody"),
     "a pause that is none": ("replication/backoff_first", 500, "replication.backoff_first", "backoff_max"),
     "an end that takes too long": ("shutdown/deadline", 60, "shutdown.deadline", "systemd"),
@@ -248,6 +249,28 @@ def test_what_is_hardly_meant(
     file.write_text(toml.dump(settings))
     checked(file).only(key, words, severity="warning")
     assert checked(file, "--strict").code == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"tenants": ["other", "acme"]}, *({"principals": [name]} for name in ("bas*", "*", "anonymous", "jwt:x"))],
+)
+def test_a_rule_for_somebody(good: Settings, file: Path, rule: dict[str, list[str]]) -> None:
+    """Whoever is not known in advance may come, too."""
+    good["rules"]["x"] = rule
+    file.write_text(toml.dump(good))
+    if not rule:
+        file.write_text(f"{file.read_text()}\n[rules.x]\n")
+    assert checked(file) == Checked(0, [])
+
+
+def test_a_rule_where_nobody_is_known(file: Path) -> None:
+    """Then it is for nobody, unless it says so."""
+    text = f'default_upstream = "{NAME}"\n[upstreams."{NAME}"]\nurl = "https://{NAME}"\n[rules.x]\n'
+    file.write_text(text)
+    checked(file).only("rules.x", "nobody", severity="warning")
+    file.write_text(f"{text}principals = ['anonymous']\n")
+    assert checked(file) == Checked(0, [])
 
 
 @pytest.mark.parametrize(
