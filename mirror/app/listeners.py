@@ -57,7 +57,7 @@ class Listeners:
         return {"connections": self.connections.watch, **certificates}
 
     def _listener(self, name: str, settings: config.Listener) -> Listener:
-        return Listener(name, settings, self._door(name, settings), _tls(name, settings.tls))
+        return Listener(name, settings, self._door(name, settings), server_tls(name, settings.tls))
 
     def _door(self, name: str, settings: config.Listener) -> Door:
         kinds = self._settings.kinds(settings)
@@ -140,7 +140,8 @@ def _otherwise(name: str, settings: config.Listener) -> Principal:
     return Principal("listener", name, settings.tenant) if settings.tenant else ANONYMOUS
 
 
-def _tls(name: str, settings: config.Tls | None) -> ServerTls | None:
+def server_tls(name: str, settings: config.Tls | None) -> ServerTls | None:
+    """What secures a listener, None if nothing does. Raises SettingsError when a file of it cannot be used."""
     if settings is None:
         return None
     try:
