@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -156,7 +157,7 @@ def test_serve(directory: Path, containerd: Containerd) -> None:
 
 def _run(command: str, directory: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        command.split(), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=240
+        shlex.split(command), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done
     return done.stdout
