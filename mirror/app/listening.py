@@ -13,7 +13,7 @@ from mirror.app.listeners import Listener, Listeners
 from mirror.app.metrics import make_exposition
 from mirror.app.reloading import Reloader
 from mirror.app.rooms import Rooms
-from mirror.app.sockets import Place, Sockets
+from mirror.app.sockets import BACKLOG, Place, Sockets
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
 from mirror.http.metrics import Exposition
@@ -24,7 +24,6 @@ from mirror.http.traffic import Traffic
 ADMIN = "admin"
 """The name of the socket for operators."""
 
-_BACKLOG = 128
 _READ_BUFFER = 256 * 1024
 _CANCELLED_WITHIN = 1.0
 
@@ -98,7 +97,7 @@ async def _listen(
     tls = listener.context()
     within = handshake if tls else None
     loop = asyncio.get_running_loop()
-    return await loop.create_server(factory, sock=at, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=within)
+    return await loop.create_server(factory, sock=at, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=within)
 
 
 def places(settings: config.Settings, listeners: Listeners) -> dict[str, Place]:

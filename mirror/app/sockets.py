@@ -21,6 +21,9 @@ from mirror.runtime import systemd
 
 _log = structlog.get_logger(__name__)
 _KEPT = "kept-"
+BACKLOG = 128
+"""So many connections may wait until they are taken."""
+
 _NAMEABLE = frozenset(string.ascii_letters + string.digits + string.punctuation) - {":"}
 _LONGEST_NAME = 255
 
@@ -102,6 +105,8 @@ class Sockets:
         bound = [_unix(place.address)] if isinstance(place.address, Path) else await _tcp(*place.address)
         if isinstance(place.address, Path):
             _permit(place.address, place.group)
+        for each in bound:  # what does not listen yet looks to systemd as if it had hung up, and is not kept
+            each.listen(BACKLOG)
         if len(name) + len(_KEPT) <= _LONGEST_NAME and _NAMEABLE.issuperset(name):
             systemd.notify("FDSTORE=1", f"FDNAME={_KEPT}{name}", descriptors=[each.fileno() for each in bound])
         return bound

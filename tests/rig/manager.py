@@ -6,6 +6,7 @@ Source: sd_notify(3), sd_listen_fds(3).
 import array
 import fcntl
 import os
+import select
 import socket
 import threading
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ class Manager:
             lines = data.decode().splitlines()
             fields = dict(line.split("=", 1) for line in lines)
             if "FDSTORE" in fields:
-                self.kept += [(fields["FDNAME"], fcntl.fcntl(each, fcntl.F_DUPFD, _AWAY)) for each in descriptors]
+                kept = [fcntl.fcntl(each, fcntl.F_DUPFD, _AWAY) for each in descriptors if not _has_hung_up(each)]
+                self.kept += [(fields["FDNAME"], each) for each in kept]
             if "FDSTOREREMOVE" in fields:
                 gone = [each for each in self.kept if each[0] == fields["FDNAME"]]
                 self.kept = [each for each in self.kept if each not in gone]
@@ -58,6 +60,13 @@ class Manager:
         """What it said last of how it is doing."""
         words = [line for message in self.messages for line in message if line.startswith("STATUS=")]
         return words[-1].removeprefix("STATUS=") if words else ""
+
+
+def _has_hung_up(descriptor: int) -> bool:
+    """Whether systemd would not keep it ("FDPOLL" in sd_notify(3)); so a socket looks that does not listen yet."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
 
 
 class Service(Daemon):
