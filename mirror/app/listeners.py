@@ -59,7 +59,7 @@ class Listeners:
         self.connections = Connections(clock, _patience(http), most=http.connections, each=callers.connections)
         self.meter = Meter(clock, callers.requests, callers.burst)
         self.all = [
-            Listener(name, own, _door(name, settings, self._proofs), _tls(name, own.tls))
+            Listener(name, own, _door(name, settings, self._proofs), server_tls(name, own.tls))
             for name, own in settings.listeners.items()
         ]
         self.all.append(_operators(settings.admin))
@@ -98,7 +98,7 @@ class Listeners:
         own, was = settings.listeners[name], before.listeners[name]
         is_same = proofs is self._proofs and settings.kinds(own) == before.kinds(was) and own.tenant == was.tenant
         door = replace(listener.door, policy=_policy(settings)) if is_same else _door(name, settings, proofs)
-        return listener, door, listener.tls if own.tls == was.tls else _tls(name, own.tls)
+        return listener, door, listener.tls if own.tls == was.tls else server_tls(name, own.tls)
 
     async def _watch_certificates(self) -> None:
         """Load what is new, for as long as the daemon runs."""
@@ -189,7 +189,8 @@ def _otherwise(name: str, settings: config.Listener) -> Principal:
     return Principal("listener", name, settings.tenant) if settings.tenant else ANONYMOUS
 
 
-def _tls(name: str, settings: config.Tls | None) -> ServerTls | None:
+def server_tls(name: str, settings: config.Tls | None) -> ServerTls | None:
+    """What secures a listener, None if nothing does. Raises SettingsError when a file of it cannot be used."""
     if settings is None:
         return None
     try:

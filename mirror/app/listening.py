@@ -24,6 +24,9 @@ from mirror.http.traffic import Traffic
 ADMIN = "admin"
 """The name of the socket for operators."""
 
+PAGE = "page"
+"""That of the one that their page is at, if there is one."""
+
 _READ_BUFFER = 256 * 1024
 _CANCELLED_WITHIN = 1.0
 
@@ -44,8 +47,9 @@ async def listening(
         )
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
-        for each in await sockets.of(ADMIN):
-            await web.SockSite(runner, each).start()
+        for name in (ADMIN, PAGE) if settings.admin.address else (ADMIN,):
+            for each in await sockets.of(name):
+                await web.SockSite(runner, each).start()
         servers = [
             server
             for each in listeners.all
@@ -105,6 +109,8 @@ def places(settings: config.Settings, listeners: Listeners) -> dict[str, Place]:
     places = {
         each.name: Place(each.settings.socket or each.settings.address, each.settings.group) for each in listeners.all
     }
+    if settings.admin.address:
+        places[PAGE] = Place(settings.admin.address)
     return {ADMIN: Place(settings.admin.socket, settings.admin.group), **places}
 
 

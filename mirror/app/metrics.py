@@ -13,7 +13,7 @@ def make_exposition(rooms: Rooms, daemon: Daemon, listeners: Listeners) -> Expos
         queue=rooms.jobs.queue,
         leases=rooms.leases.list,
         now=rooms.clock.now,
-        levels=daemon.space.capacity.levels,
+        levels=lambda: [*daemon.space.capacity.levels(), daemon.space.capacity.journal()],
         upstreams=lambda: {name: not breaker.is_open for name, breaker in rooms.breakers.items()},
         has_containerd=lambda: daemon.presence.facts is not None and daemon.presence.reason is None,
         is_ready=lambda: not daemon.readiness.reasons(),

@@ -3,6 +3,7 @@
 import random
 import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 
 from yarl import URL
 
@@ -33,6 +34,7 @@ from mirror.metrics.meters import Meters
 from mirror.runtime.clock import SystemClock
 from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
+from mirror.upstream.timing import timing
 from mirror.upstream.transport import Transport
 
 _LONGEST_BETWEEN_PROBES = 30.0
@@ -94,6 +96,7 @@ class Rooms:
             clock=self.clock,
             breaker=self.breakers[name],
             stall=stall,
+            traces=[timing(partial(self.metrics.asked, name), self.clock)],
         )
 
     def _breaker(self, settings: config.Settings, name: str) -> Breaker:

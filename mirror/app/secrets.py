@@ -31,6 +31,21 @@ def located(settings: _Section, taken: dict[str, Path] | None = None) -> _Sectio
     return found
 
 
+def looked_at(settings: _Section) -> _Section:
+    """The same, for a command that looks at them more than once: the environment stays as it is."""
+    before = dict(os.environ)
+    try:
+        return located(settings)
+    finally:
+        os.environ.update(before)
+
+
+def source(path: Path) -> str:
+    """Where what a path of the settings stands for comes from, in words; empty if that is a file."""
+    kind, _, name = str(path).partition(":")
+    return {"credential": f"systemd's credential {name}", "env": f"the variable {name}"}.get(kind, "")
+
+
 def _located(value: Any, taken: dict[str, Path]) -> Any:  # noqa: ANN401 - whatever a setting can be
     match value:
         case Path():

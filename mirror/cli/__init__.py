@@ -15,6 +15,7 @@ _COMMANDS = frozenset(
     {
         "check",
         "completion",
+        "config",
         "doctor",
         "drain",
         "evict",

@@ -18,6 +18,7 @@ from mirror.core.registries import Registries
 from mirror.core.replication.pace import Limits
 from mirror.core.watch import Watch
 from mirror.http import alive, query
+from mirror.http.browsers import no_strangers
 from mirror.http.check import CheckHandlers
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
@@ -28,6 +29,7 @@ from mirror.http.limits import LimitHandlers
 from mirror.http.metrics import Exposition, MetricHandlers
 from mirror.http.middleware import Answered, errors, name_request, request_log
 from mirror.http.overview import Overview
+from mirror.http.page import PageHandlers
 from mirror.http.rendering import render, render_task
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Reference, Repository, split_image
@@ -56,7 +58,7 @@ def admin_application(
     use: AdminUseCases, *, registries: Registries, clock: Clock, answered: Answered
 ) -> web.Application:
     """Build the admin application."""
-    app = web.Application(middlewares=[request_log(clock, answered), errors])
+    app = web.Application(middlewares=[request_log(clock, answered), errors, no_strangers])
     app.on_response_prepare.append(name_request)
     app.router.add_routes(AdminHandlers(use, registries).routes())
     app.router.add_routes(JobHandlers(use.operator).routes())
@@ -66,6 +68,7 @@ def admin_application(
     app.router.add_routes(alive.ROUTES)
     app.router.add_routes(EvictHandlers(use.evictor).routes())
     app.router.add_routes(MetricHandlers(use.expose).routes())
+    app.router.add_routes(PageHandlers().routes())
     app.router.add_routes(ImageHandlers(use.listing).routes())
     return app
 

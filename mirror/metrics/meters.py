@@ -5,7 +5,15 @@ No label holds what a caller chooses: repositories, tags, digests and paths woul
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, Info, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from mirror import __version__
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
@@ -26,6 +34,8 @@ class Meters:
     """The `Observer` port, and what the rooms themselves count."""
 
     def __init__(self) -> None:
+        # A series more for each of ours, for what the start of the process says just as well.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library has not given it a type
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -33,6 +43,7 @@ class Meters:
         info.info({"version": __version__})
         self._received = self._counter("received_bytes", "Bytes of blobs that were pushed here.")
         self._pushes = self._counter("pushes", "Manifests that were acknowledged.", "upstream")
+        self._push = self._histogram("push_seconds", "From the first byte of a push to its acknowledgement.", _REQUEST)
         self._acknowledge = self._histogram(
             "push_acknowledge_seconds", "From the arrival of a manifest to its acknowledgement.", _ACKNOWLEDGE
         )
@@ -48,6 +59,17 @@ class Meters:
             "kind",
             "state",
             "cause",
+        )
+        self._wait = self._histogram(
+            "task_wait_seconds", "From the acknowledgement to the first attempt at a task.", _REPLICATE, "kind"
+        )
+        self._asked = self._histogram(
+            "upstream_request_seconds",
+            "Until the answer of an upstream, or of its token server, had begun; the status is none where it did not.",
+            _REQUEST,
+            "upstream",
+            "method",
+            "status",
         )
         self._sent = self._counter("sent_bytes", "Bytes of blobs that were brought upstream.", "upstream")
         self._evictions = self._counter("evicted_images", "Images that went to make room, or by the rules.")
@@ -79,10 +101,15 @@ class Meters:
         """See `Observer`."""
         self._pushes.labels(job.repository.registry).inc()
         self._acknowledge.observe(seconds)
+        if arrival := job.timeline.arrival:
+            self._push.observe(max(job.created - arrival.first_byte, 0.0))
 
     def attempted(self, task: Task, outcome: Outcome, now: float) -> None:
         """See `Observer`."""
         self._attempts.labels(task.kind, outcome.state, outcome.cause).inc()
+        begun = _first_attempt(task)
+        if begun is not None and not task.attempts:
+            self._wait.labels(task.kind).observe(max(begun - task.job.created, 0.0))
         if outcome.state is not State.DONE:
             return
         job, arrival = task.job, task.job.timeline.arrival
@@ -104,6 +131,10 @@ class Meters:
         """A request was answered; `route` is the pattern of its path, not the path."""
         self._requests.labels(method, route, status).observe(seconds)
 
+    def asked(self, registry: str, method: str, status: str, seconds: float) -> None:
+        """An upstream answered a request, or did not."""
+        self._asked.labels(registry, method, status).observe(seconds)
+
     def called(self, method: str, code: str, seconds: float) -> None:
         """A call of containerd ended, with a status code of gRPC."""
         self._calls.labels(method, code).observe(seconds)
@@ -111,3 +142,8 @@ class Meters:
     def lagged(self, seconds: float) -> None:
         """A timer went off so much later than it was due."""
         self._lag.observe(seconds)
+
+
+def _first_attempt(task: Task) -> float | None:
+    timeline = task.job.timeline
+    return {Kind.REPLICATE: timeline.replication_begun, Kind.UNPACK: timeline.unpack_begun}.get(task.kind)

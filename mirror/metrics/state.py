@@ -83,7 +83,7 @@ class Snapshot:
     def _disks(self) -> Iterator[Metric]:
         levels = {(str(level.directory),): level for level in self._sources.levels()}
         for name, text, figure in (
-            ("size", "How large a filesystem of containerd's is.", "total"),
+            ("size", "How large a filesystem of containerd's or the journal's is.", "total"),
             ("free", "How much of it is free.", "free"),
             ("reserve", "How much of it pushes leave free.", "reserve"),
         ):

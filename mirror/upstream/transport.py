@@ -64,7 +64,7 @@ class Transport:
 
     While `breaker` is open none is made but the probe. Proxies that the environment names are not used: what is
     not in the settings does not count. With `socket`, all of them go to that unix socket, under the names that they
-    have.
+    have. `traces` are told of each one.
     """
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by name
@@ -78,6 +78,7 @@ class Transport:
         breaker: Breaker,
         stall: float,
         socket: Path | None = None,
+        traces: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._base = base
         self._authorization = Authorization(base, credentials, self._ask_token_server, clock)
@@ -86,6 +87,7 @@ class Transport:
         self._breaker = breaker
         self._stall = stall
         self._socket = socket
+        self._traces = list(traces)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -95,6 +97,7 @@ class Transport:
             requote_redirect_url=False,  # an address that is signed must go out as it came in
             proxy=self._proxy.url if self._proxy else None,
             headers={"User-Agent": "registry-mirror"},
+            trace_configs=self._traces,
         )
         return self
 

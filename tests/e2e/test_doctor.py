@@ -560,11 +560,16 @@ def test_settings_that_cannot_be_used(set_up: SetUp, text: str | None, word: str
 
 
 def test_files_that_settings_name(set_up: SetUp) -> None:
-    """One that is missing, and a credential that only the daemon sees."""
+    """One that is missing, and a credential that only the daemon sees; beside them a rule for nobody."""
     daemon = set_up.daemon()
-    broken: dict[str, Any] = {"identity": {"htpasswd": str(set_up.directory / "users")}}
+    broken: dict[str, Any] = {
+        "identity": {"htpasswd": str(set_up.directory / "users")},
+        "rules": {"all": {"tenants": []}},
+    }
     daemon.config.write_text(f"{daemon.config.read_text()}\n{toml.dump(broken)}\n")
     examined(daemon).only("settings.identity", "users", "[identity]")
+    daemon.config.write_text(f"{daemon.config.read_text()}principals = ['jwt:x']\n")
+    assert "nobody" in examined(daemon).called("warning")["settings.caveats"]
     secret = {"url": set_up.upstream.url, "username": "builder", "password_file": "credential:upstream"}
     daemon = set_up.daemon(upstreams={UPSTREAM: secret}, name="other")
     report = examined(daemon)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.app.secrets import located
+from mirror.app.secrets import located, looked_at
 from mirror.config import Identity, Jwt, Listener, Settings, SettingsError, Tls, Upstream
 
 NAME = "registry.example.com"
@@ -104,3 +104,13 @@ def test_everywhere(credentials: Path) -> None:
     assert found.listeners["a"].tls == Tls(certificate=file, key=file, client_ca=file)
     assert (found.identity.htpasswd, found.identity.tokens) == (file, file)
     assert found.identity.jwt == Jwt(keys=file, audience="a", issuer="b")
+
+
+def test_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that only looks finds a variable again."""
+    monkeypatch.setenv("UPSTREAM_PASSWORD", "s3cret")
+    for _ in range(2):
+        file = looked_at(settings("env:UPSTREAM_PASSWORD")).upstreams[NAME].password_file
+        assert file
+        assert file.read_text() == "s3cret"
+    assert os.environ["UPSTREAM_PASSWORD"] == "s3cret"  # noqa: S105 - it is none

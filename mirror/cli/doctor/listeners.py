@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mirror import config
-from mirror.app.secrets import located
+from mirror.app.secrets import looked_at
 from mirror.cli.doctor.certificates import Certificate, read_certificate
 from mirror.cli.doctor.checks import Check, Finding, broken, hint, ok, warning
 from mirror.cli.doctor.daemon import ANSWERS, DaemonChecks
@@ -124,7 +124,7 @@ class ListenerChecks:
         if self._listener.tls is None:
             return ok("it has none: plain HTTP")
         try:
-            tls = located(self._listener.tls)
+            tls = looked_at(self._listener.tls)
             ServerTls(tls.certificate, tls.key, tls.client_ca)
             return self._judged(read_certificate(tls.certificate.read_bytes()), tls.certificate)
         except config.SettingsError as error:

@@ -11,7 +11,7 @@ from mirror.cli.doctor.disk import DiskChecks
 from mirror.cli.doctor.host import HostChecks
 from mirror.cli.doctor.journal import JournalChecks
 from mirror.cli.doctor.listeners import ListenerChecks
-from mirror.cli.doctor.settings import SettingsFile, identity_check
+from mirror.cli.doctor.settings import SettingsFile, caveats_check, identity_check
 from mirror.cli.doctor.upstream import UpstreamChecks
 from mirror.config import Settings
 from mirror.oci.names import Repository, split_image
@@ -61,6 +61,7 @@ class Subjects:
         ]
         listeners = [ListenerChecks(name, each, settings, daemon) for name, each in settings.listeners.items()]
         return [
+            caveats_check(settings),
             identity_check(settings),
             *daemon.checks(),
             *(check for each in listeners for check in each.checks()),

@@ -14,7 +14,7 @@ from yarl import URL
 
 from mirror import config
 from mirror.app.connection import secrets, trust
-from mirror.app.secrets import located
+from mirror.app.secrets import looked_at
 from mirror.cli.doctor.certificates import Certificate, read_certificate, why_refused
 from mirror.cli.doctor.checks import Check, Finding, broken, key_of, ok, skipped, warning
 from mirror.cli.doctor.runner import in_thread
@@ -88,7 +88,7 @@ class UpstreamChecks:
     def _trust(self) -> Finding:
         """Whether the files with authorities and our own certificate can be used."""
         try:
-            self._tls = trust(self.name, located(self._settings))
+            self._tls = trust(self.name, looked_at(self._settings))
         except config.SettingsError as error:
             return unseen(error) or broken(
                 str(error), f"mend the file, or {self._set('ca_file, client_cert, client_key')}"
@@ -98,7 +98,7 @@ class UpstreamChecks:
     def _secrets(self) -> Finding:
         """Whether the files with what is secret can be read, and hold something."""
         try:
-            found = located(self._settings)
+            found = looked_at(self._settings)
             self._source, self._proxy = secrets(self.name, found)
         except config.SettingsError as error:
             return unseen(error) or broken(str(error), f"mend the file, or the key of {self._set('')}that names it")
