@@ -1,28 +1,22 @@
 """The daemon as a service: sockets that are passed and kept, what it says of itself, its watchdog, reloading."""
 
-import io
 import os
 import signal
 import socket
-import tarfile
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import UPSTREAM
 from tests.rig import toml, web
-from tests.rig.client import digest_in
 from tests.rig.containerd import Containerd
-from tests.rig.docker import Dockerd
 from tests.rig.images import build_image, busybox
 from tests.rig.manager import Manager, Service, opened
 from tests.rig.ports import free_port
-from tests.rig.programs import Programs
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of, finishing
 
@@ -185,45 +179,3 @@ def test_reloading(manager: Manager, service: Service) -> None:
     assert wire.ask("POST", "/v2/other/app/blobs/uploads/").status == 202
     assert wire.ask("POST", "/v2/other/app/blobs/uploads/").status == 429
     assert not service.complaints()
-
-
-@pytest.fixture
-def dockerd(directory: Path) -> Iterator[Dockerd]:
-    """A client that tries again by itself: a layer five times, with 5, 10, … seconds between."""
-    with Dockerd(Programs(directory, directory / "dockerd")) as dockerd:
-        yield dockerd
-
-
-def _layer(file: Path) -> Path:
-    """An image's root with one large file that cannot be compressed, as `docker import` takes it."""
-    content = os.urandom(96 << 20)
-    with tarfile.open(file, "w") as archive:
-        member = tarfile.TarInfo("content")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return file
-
-
-@pytest.mark.slow
-def test_a_restart_in_the_middle_of_a_layer(
-    directory: Path, containerd: Containerd, manager: Manager, dockerd: Dockerd
-) -> None:
-    """The request is cut, and the push ends well by what the client does then, without anybody's help."""
-    service = Service(directory / "daemon", containerd.address, AWAY, settings={"shutdown": {"deadline": 0.01}})
-    with closing(service.serve(manager)), ThreadPoolExecutor() as pool:
-        name = f"{service.host}/team/app:v1"
-        dockerd.docker("import", str(_layer(directory / "layer.tar")), name)
-        push = pool.submit(dockerd.docker, "push", name)
-        until(lambda: [each for each in _requests(service, "POST") if each["status"] == 202], "the upload has begun")
-        service.stop()
-        assert [each["status"] for each in _requests(service, "PATCH")] != [202]
-        service.serve(manager)
-        digest = digest_in(push.result())
-        assert containerd.images()[f"{UPSTREAM}/team/app:v1"] == digest
-        assert len(_requests(service, "POST")) > 1
-        assert not service.complaints()
-
-
-def _requests(service: Service, method: str) -> list[dict[str, object]]:
-    """Those that were answered, or given up."""
-    return [line for line in _events(service, "http.request") if line["method"] == method]
