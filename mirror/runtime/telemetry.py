@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from mirror.runtime import journald
 
@@ -42,6 +42,21 @@ _SECRETS = (
 )
 
 
+_OURS = "mirror"
+
+
+def set_level(level: str) -> None:
+    """Write what is as important as that or more, from now on."""
+    logging.getLogger(_OURS).setLevel(level.upper())
+
+
+def _wanted(_: object, method: str, event: EventDict) -> EventDict:
+    """Drop what is below the level: that may change while loggers are held that were made before."""
+    if not logging.getLogger(_OURS).isEnabledFor(logging.getLevelNamesMapping()[method.upper()]):
+        raise structlog.DropEvent
+    return event
+
+
 def masked(text: str) -> str:
     """A text without what looks like a secret: logins in URLs, credentials, signatures."""
     for pattern, replacement in _SECRETS:
@@ -58,9 +73,10 @@ def configure_logging(level: str, style: Format, journal: Path = journald.SOCKET
         style = "journald" if journald.is_journal(sys.stderr) else "console" if sys.stderr.isatty() else "json"
     render = _renderers(style)
     sink = journald.Journal(journal) if style == "journald" else None
+    set_level(level)
     structlog.configure(
-        processors=[*_ALWAYS, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[_wanted, *_ALWAYS, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=(lambda *_: _JournalLogger(sink)) if sink else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
