@@ -30,7 +30,8 @@ _PRIORITIES = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critica
 # quotes a header.
 _SECRETS = (
     (re.compile(r"(?<=://)[^/@\s\"']+(?=@)"), "***"),
-    (re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), r"\1 ***"),
+    # Words may follow these as well; no credential is all in small letters.
+    (re.compile(r"\b([Bb]asic|[Bb]earer) +(?=[a-z._~+/-]*[A-Z0-9=])[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
     (
         re.compile(
             r"([?&](?:_state|access_token|token|refresh_token|sig|signature|x-[a-z]+-(?:signature|credential|security-token))=)"
