@@ -14,12 +14,13 @@ from tests.rig.daemon import Daemon
 from tests.rig.images import Layout, build_image, busybox
 from tests.rig.ports import free_port
 from tests.rig.registry import Registry
-from tests.rig.simple import Page, Refusing
+from tests.rig.strange import Said, Strange, refusing
 from tests.rig.until import until
 from tests.rig.wire import Wire
 
 IMAGE = f"{UPSTREAM}/team/app:v1"
 MARK = "is not for you"
+PAGE = Said(headers={"Content-Type": "text/html"}, body=b"<title>stranger</title>")
 PARTS = ("banner", "main", "heading", "table", "columnheader", "rowheader", "button", "meter")
 
 
@@ -94,7 +95,7 @@ def test_a_parked_job(directory: Path, containerd: Containerd, page: str, browse
     """By the keyboard alone it is tried again, and given up; it is said what was done, and others' words stay text."""
     settings: dict[str, dict[str, object]] = {"admin": {"listen": page}}
     with (
-        Refusing(f"<img src=x onerror='document.title=1'> {MARK}") as upstream,
+        refusing(f"<img src=x onerror='document.title=1'> {MARK}") as upstream,
         Daemon(directory / "daemon", containerd.address, {UPSTREAM: upstream.url}, settings=settings) as daemon,
     ):
         Wire(daemon.url).push("team/app", "v1", layout)
@@ -177,7 +178,7 @@ def _has_contrast(browser: Browser) -> None:
 @pytest.mark.slow
 def test_pages_of_others(watched: Daemon, page: str, browser: Browser) -> None:
     """They can neither press buttons here nor read; nor do names that only lead here count."""
-    with Page("<title>stranger</title>") as stranger:
+    with Strange(PAGE) as stranger:
         browser.open(stranger.url)
         for mode in ("no-cors", "cors"):
             browser.run(f"fetch('http://{page}/drain', {{method: 'POST', mode: '{mode}'}}).catch(() => 'failed')")

@@ -9,7 +9,7 @@ from tests.rig.daemon import Daemon
 from tests.rig.images import Layer, Noise, build_image, busybox
 from tests.rig.ports import free_port
 from tests.rig.registry import Registry
-from tests.rig.simple import Refusing
+from tests.rig.strange import refusing
 from tests.rig.until import until
 from tests.rig.wire import Wire
 
@@ -33,12 +33,12 @@ def _draw(directory: Path) -> None:
     with (
         Containerd(directory / "containerd") as containerd,
         Registry(directory / "upstream") as registry,
-        Refusing("the quota of team/web is used up") as refusing,
+        refusing("the quota of team/web is used up") as denying,
     ):
         upstreams: dict[str, str | dict[str, object]] = {
             _MAIN: {"url": registry.url, "rate": 6_000_000},
             _AWAY: f"http://127.0.0.1:{free_port()}",
-            _OTHER: refusing.url,
+            _OTHER: denying.url,
         }
         with (
             Daemon(directory / "daemon", containerd.address, upstreams, settings=settings) as daemon,

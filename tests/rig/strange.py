@@ -1,5 +1,6 @@
 """Servers that are no registry, or one that something is wrong with."""
 
+import json
 import socket
 import ssl
 import threading
@@ -29,7 +30,7 @@ class Said:
 class Strange:
     """A server on the loopback that always says the same; with the files of a certificate it speaks TLS.
 
-    Its clock may be off by so many seconds.
+    By HEAD nothing is to be found there. Its clock may be off by so many seconds.
     """
 
     def __init__(self, said: Said, tls: Mapping[str, str] | None = None, *, ahead: float = 0.0) -> None:
@@ -58,6 +59,12 @@ class _Server(ThreadingHTTPServer):
         """Clients hang up on purpose."""
 
 
+def refusing(words: str) -> Strange:
+    """A registry that denies everything, with these words."""
+    body = {"errors": [{"code": "DENIED", "message": words}]}
+    return Strange(Said(HTTPStatus.FORBIDDEN, body=json.dumps(body).encode()))
+
+
 @contextmanager
 def silent() -> Iterator[str]:
     """The URL of a server that takes connections and never says anything."""
@@ -77,6 +84,16 @@ def unreachable() -> Iterator[str]:
 def _handler(said: Said, ahead: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self._answer(said)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self._answer(said)
+
+        def do_HEAD(self) -> None:
+            self._answer(Said(HTTPStatus.NOT_FOUND, body=b""))
+
+        def _answer(self, said: Said) -> None:
             self.send_response(said.status)
             for name, value in {**said.headers, "Content-Length": str(len(said.body))}.items():
                 self.send_header(name, value)
