@@ -12,7 +12,6 @@ from mirror.config.problems import Problem
 from mirror.config.shape import leaves, metas
 
 _TINY = 64 * 1024
-_STOP_TIMEOUT = 30.0  # seconds, TimeoutStopSec of the unit that is shipped
 _FORGOTTEN = tuple(map(Path, ("/dev/shm", "/run", "/tmp", "/var/tmp")))  # noqa: S108 - to keep off them
 
 
@@ -114,13 +113,10 @@ def _amounts(settings: config.Settings) -> _Caveats:
 
 
 def _times(settings: config.Settings) -> _Caveats:
-    replication, deadline = settings.replication, settings.shutdown.deadline
+    replication = settings.replication
     if replication.backoff_first > replication.backoff_max:
         advice = "Set backoff_first to less."
         yield ("replication", "backoff_first"), "is more than backoff_max, which counts", advice
-    if deadline >= _STOP_TIMEOUT:
-        advice = f"Set TimeoutStopSec of the unit to more ({_STOP_TIMEOUT:g} s as it is shipped)."
-        yield ("shutdown", "deadline"), "systemd may not wait that long", advice
 
 
 def _paths(settings: config.Settings) -> _Caveats:

@@ -25,6 +25,9 @@ from mirror.runtime.watched import UnusableFileError
 _LOOK_EVERY = 5.0
 _OPERATOR = Principal("operator")
 
+OPERATORS = "operators"
+"""What the place is called that operators push to."""
+
 
 @dataclass(slots=True)
 class Listener:
@@ -129,7 +132,7 @@ def _operators(settings: config.Admin) -> Listener:
     identification = Identification(otherwise=_OPERATOR)
     challenge = Challenge(takes_credentials=False)
     listener = config.Listener(listen=f"unix:{settings.push_socket}", group=settings.group)
-    return Listener("operators", listener, Door(identification, challenge, Policy(None)), None)
+    return Listener(OPERATORS, listener, Door(identification, challenge, Policy(None)), None)
 
 
 def _patience(http: config.Http) -> Patience:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mirror import config
 from mirror.app.daemon import Daemon
-from mirror.app.listeners import Listener, Listeners
+from mirror.app.listeners import OPERATORS, Listener, Listeners
 from mirror.app.metrics import make_exposition
 from mirror.app.reloading import Reloader
 from mirror.app.rooms import Rooms
@@ -107,11 +107,12 @@ async def _listen(
 def places(settings: config.Settings, listeners: Listeners) -> dict[str, Place]:
     """Where to listen, by the names that the sockets have in systemd's units."""
     places = {
-        each.name: Place(each.settings.socket or each.settings.address, each.settings.group) for each in listeners.all
+        each.name: Place(each.settings.socket or each.settings.address, each.settings.group, each.name == OPERATORS)
+        for each in listeners.all
     }
     if settings.admin.address:
-        places[PAGE] = Place(settings.admin.address)
-    return {ADMIN: Place(settings.admin.socket, settings.admin.group), **places}
+        places[PAGE] = Place(settings.admin.address, is_for_operators=True)
+    return {ADMIN: Place(settings.admin.socket, settings.admin.group, is_for_operators=True), **places}
 
 
 def _use_cases(daemon: Daemon) -> UseCases:

@@ -76,7 +76,11 @@ def _credential(name: str) -> Path:
     if directory is None:
         raise config.SettingsError(f"{_CREDENTIAL}{name}: systemd has loaded none ({_DIRECTORY} is not set)")
     file = Path(directory) / name
-    if not name or "/" in name or not file.is_file():
+    try:
+        is_there = bool(name) and "/" not in name and file.is_file()
+    except PermissionError as error:  # what a unit runs beside its main process is told where they are, no more
+        raise config.SettingsError(f"{_CREDENTIAL}{name}: only the daemon itself may read it") from error
+    if not is_there:
         raise config.SettingsError(f"{_CREDENTIAL}{name}: systemd has loaded no such credential")
     return file
 

@@ -11,6 +11,7 @@ import string
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
 
@@ -34,10 +35,14 @@ _Resolved = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Name]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to listen: a host and a port, or the path of a unix socket, for its owner and a group."""
+    """Where to listen: a host and a port, or the path of a unix socket, for its owner and a group.
+
+    One that is for operators stays on this host: of whoever gets at it nothing more is asked.
+    """
 
     address: tuple[str, int] | Path
     group: str | None = None
+    is_for_operators: bool = False
 
 
 class Sockets:
@@ -77,6 +82,10 @@ class Sockets:
             _log.warning("socket.unknown", name=name, listen=_words(sockets), places=sorted(self._places))
             _close(sockets)
             return
+        if self._places[name].is_for_operators and not _stays_here(self._places[name], sockets):
+            _log.error("socket.refused", name=name, listen=_words(sockets))
+            _close(sockets)
+            return
         _log.info("socket.passed", name=name, listen=_words(sockets))
         self._ready[name] = sockets
 
@@ -110,6 +119,14 @@ class Sockets:
         if len(name) + len(_KEPT) <= _LONGEST_NAME and _NAMEABLE.issuperset(name):
             systemd.notify("FDSTORE=1", f"FDNAME={_KEPT}{name}", descriptors=[each.fileno() for each in bound])
         return bound
+
+
+def _stays_here(place: Place, sockets: Iterable[socket.socket]) -> bool:
+    """Whether nobody on the network reaches sockets, nor everybody on this host where there is a path to guard."""
+    names = [_address(each.getsockname()) for each in sockets]
+    if isinstance(place.address, Path):
+        return all(isinstance(name, str) and name.startswith("/") for name in names)
+    return all(not isinstance(name, str) and ip_address(name[0]).is_loopback for name in names)
 
 
 def _listening(passed: systemd.Passed) -> socket.socket | None:

@@ -105,7 +105,7 @@ class Shutdown(Section, frozen=True):
     """What happens after SIGTERM."""
 
     deadline: Seconds = 20.0
-    """How long requests in flight may take to finish. Keep it below `TimeoutStopSec` of the unit."""
+    """How long requests in flight may take to finish. systemd is asked for as much more time."""
 
 
 class Log(Section, frozen=True):

@@ -4,13 +4,14 @@ On a port of the loopback whatever page a person looks at can send requests here
 could press our buttons; and where its own name leads to the loopback (DNS rebinding) it could read them as well.
 """
 
+from ipaddress import ip_address
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
 from mirror.oci.errors import Problem, RegistryError
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _OURS = frozenset({"same-origin", "none"})
 _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
@@ -27,7 +28,7 @@ async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _check(request: web.Request) -> None:
-    if _host(f"http://{request.host}") not in _LOOPBACK:
+    if not _is_loopback(request.host):
         raise RegistryError(Problem.DENIED, "operators' requests are for the loopback by its own names")
     origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get("Sec-Fetch-Site", "none")
     is_ours = site in _OURS and origin in {None, f"http://{request.host}"}
@@ -35,8 +36,10 @@ def _check(request: web.Request) -> None:
         raise RegistryError(Problem.DENIED, "this came from a page of somebody else")
 
 
-def _host(url: str) -> str | None:
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header names this host by an address that leads nowhere else, or by the one name for it."""
     try:
-        return URL(url).host
+        name = URL(f"http://{host}").host or ""
+        return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
-        return None
+        return False

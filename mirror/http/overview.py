@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mirror import __version__
 from mirror.core.capacity import Capacity, Level, Marks
 from mirror.core.drain import Drain
 from mirror.core.failures import Failure, Failures
@@ -44,6 +45,7 @@ class Overview:
         """How things stand, as JSON; times are Unix seconds. Raises JournalUnavailableError."""
         sending = self.board.total(Kind.REPLICATE)
         return {
+            "version": __version__,
             "counts": await self.watch.counts(),
             "tasks": [render_task(task) for task in await self.watch.unfinished(_MOST_TASKS)],
             "sending": {"done": sending.done, "of": sending.of},

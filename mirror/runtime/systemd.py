@@ -4,6 +4,7 @@ import os
 import select
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 _FIRST_PASSED = 3
@@ -25,7 +26,8 @@ def notify(*lines: str, descriptors: Sequence[int] = ()) -> None:
         return
     if address.startswith("@"):  # the abstract namespace, written by systemd with an @
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    # That nobody listens any more is no reason to end.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel, suppress(OSError):
         channel.connect(address)
         socket.send_fds(channel, ["\n".join(lines).encode()], descriptors)
 

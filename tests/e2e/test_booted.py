@@ -76,6 +76,29 @@ def test_reloading(machine: Booted) -> None:
     assert (machine.property("MainPID"), machine.run(*ASK).stdout) == (before, "200")
 
 
+def test_reloading_with_a_credential(machine: Booted) -> None:
+    """What systemd loads is for the daemon alone: the check before a reload makes do without it."""
+    (machine.etc / "secret").write_text("secret\n")
+    machine.drop_in("[Service]\nLoadCredential=upstream:/etc/registry-mirror/secret\n")
+    upstream = {"url": "http://127.0.0.1:1", "username": "builder", "password_file": "credential:upstream"}
+    machine.set({"upstreams": {"registry.example.com": upstream}})
+    machine.systemctl("restart", "registry-mirror")
+    machine.systemctl("reload", "registry-mirror")
+    until(lambda: "daemon.reloaded" in machine.journal(), "it has reloaded")
+
+
+def test_settings_that_are_wrong_under_a_socket(machine: Booted) -> None:
+    """Whoever waits at the socket does not start the daemon for ever."""
+    machine.systemctl("stop", "registry-mirror")
+    machine.set({"nonsense": {"tags": 5}})
+    machine.systemctl("start", "registry-mirror.socket")
+    machine.run(*ASK)
+    state = ("show", "registry-mirror.socket", "--property", "Result", "--value")
+    until(lambda: machine.systemctl(*state) == "trigger-limit-hit", "the unit gives up")
+    machine.set({})
+    machine.systemctl("reset-failed", "registry-mirror.socket", "registry-mirror.service")
+
+
 def test_the_watchdog(machine: Booted) -> None:
     """A daemon that hangs is ended and started again, and the log shows where it hung."""
     machine.drop_in("[Service]\nWatchdogSec=2\n")

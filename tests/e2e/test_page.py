@@ -81,10 +81,18 @@ def test_a_push_is_seen(watched: Daemon, registry: Registry, page: str, browser:
     assert [line.split("\t")[0] for line in told][:3] == ["First byte", "Last byte", "Acknowledged"]
     assert browser.run("document.activeElement.id") == "timeline"
     assert browser.errors == []
+    registry.pause()
+    Wire(watched.url).push("team/app", "v2", layout)
+    until(lambda: "team/app:v2" in browser.text("#images tbody"), "another push is seen")
+    browser.run("document.querySelector('#images tbody button').click()")
+    until(lambda: "team/app:v2" in browser.text("#timeline-image"), "its moments are told")
+    assert "Replicated" not in browser.text("#timeline tbody")
     watched.stop()
     until(lambda: "does not answer" in browser.text("#link"), "the daemon is missed")
+    registry.resume()
     watched.start()
     until(lambda: browser.text("#link") == "", "it is back")
+    until(lambda: "replicating" not in browser.text("#images tbody"), "what ended meanwhile has ended here, too")
     assert {re.sub(r"(//[^/]*).*", r"\1", url) for url in browser.requested if not url.startswith("data:")} == {
         f"http://{page}"
     }
@@ -187,6 +195,7 @@ def test_pages_of_others(watched: Daemon, page: str, browser: Browser) -> None:
     assert {line["status"] for line in watched.log_lines() if line.get("path") == "/drain"} == {403}
     wire = Wire(f"http://{page}")
     assert wire.ask("GET", "/status", headers={"Host": page}).status == 200
+    assert wire.ask("GET", "/status", headers={"Host": "127.0.0.2"}).status == 200
     assert wire.ask("GET", "/status", headers={"Host": f"localhost:{page.partition(':')[2]}"}).status == 200
     for host in ("evil.example.com", f"evil.example.com:{page.partition(':')[2]}", "127.0.0.1.evil.example.com", "[::"):
         assert wire.ask("GET", "/status", headers={"Host": host}).status == 403, host

@@ -70,6 +70,20 @@ def test_sockets_that_are_passed(directory: Path, manager: Manager, service: Ser
     assert not service.complaints()
 
 
+def test_operators_stay_on_this_host(manager: Manager, service: Service) -> None:
+    """What a unit opens for them where others reach it is closed, and the daemon opens what the settings say."""
+    ports = [free_port(), free_port()]
+    sockets = [("admin", opened(("127.0.0.1", ports[0]))), ("operators", opened(("127.0.0.1", ports[1])))]
+    service.serve(manager, sockets)
+    for _, descriptor in sockets:
+        os.close(descriptor)
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+    assert {line["name"] for line in _events(service, "socket.refused")} == {"admin", "operators"}
+    assert service.cli("status").returncode == 0
+
+
 def test_a_restart_drops_no_connection(manager: Manager, service: Service) -> None:
     """Who comes while nobody serves is answered by the next daemon; a changed address wins over what was kept."""
     service.serve(manager)

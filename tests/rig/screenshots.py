@@ -47,7 +47,7 @@ def _draw(directory: Path) -> None:
             wire = Wire(daemon.url)
             small = build_image(directory / "small", [busybox("small")])
             large = build_image(directory / "large", [busybox("large"), Layer([Noise("weights", 96 << 20)], "none")])
-            browser.look("light", 1180, 1360)
+            browser.look("light", 1100, 1060)
             browser.open(f"http://{page}/")
             until(lambda: browser.text("#ready") == "ready", "the page has asked")
             wire.push("team/api", "v41", small)
@@ -63,7 +63,7 @@ def _draw(directory: Path) -> None:
             )
             until(lambda: "Replicated" in browser.text("#timeline"), "the moments of one are shown")
             for scheme in ("light", "dark"):
-                browser.look(scheme, 1180, 1360)
+                browser.look(scheme, 1100, 1060)
                 browser.run("document.activeElement.blur(), scrollTo(0, 0)")
                 (_FIGURES / f"page-{scheme}.png").write_bytes(browser.picture())
 

@@ -230,7 +230,6 @@ MEANT: dict[str, tuple[str, Any, str, str]] = {
     "a rule for a part of a kind": ("rules/x", {"principals": ["bas"]}, "rules.x", "nobody"),
     "a tenant of nobody": ("identity/tenants/alice", "acme", "identity.tenants.alice", "nobody"),
     "a pause that is none": ("replication/backoff_first", 500, "replication.backoff_first", "backoff_max"),
-    "an end that takes too long": ("shutdown/deadline", 60, "shutdown.deadline", "systemd"),
     "a journal that is forgotten": ("journal/path", "/run/journal.db", "journal.path", "/run"),
     "nobody who can be asked": ("verify/command", ["/nonexistent"], "verify.command", "/nonexistent"),
     "a credential": ("identity/htpasswd", "credential:users", "identity.htpasswd", "credential:users"),

@@ -44,6 +44,11 @@ function span(seconds) {
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });
 const ago = (unix) => span(Math.max(Date.now() / 1000 - unix, 0));
 
+/** A long name, which may be broken where its parts begin. */
+function named(name) {
+  return name.split(/(?<=[/:@])/).flatMap((part) => [part, document.createElement("wbr")]);
+}
+
 /** Text in a live region is read out when it changes. */
 function say(text) {
   $("#news").textContent = text;
@@ -69,8 +74,12 @@ function rows(body, items, key, cells) {
     if (row.dataset.shown === news) return;
     row.dataset.shown = news;
     const active = row.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-    row.replaceChildren(...cells(item));
-    if (active) row.querySelector(`[data-name="${active}"]`)?.focus();
+    cells(item).forEach((cell, place) => {
+      const old = row.children[place];
+      if (!old) row.append(cell);
+      else if (old.outerHTML !== cell.outerHTML) old.replaceWith(cell);
+    });
+    if (active && document.activeElement === document.body) row.querySelector(`[data-name="${active}"]`)?.focus();
   });
   for (const row of before.values()) row.remove();
 }
@@ -88,7 +97,7 @@ function showJobs() {
 
 function jobCells(status) {
   const unpack = status.unpack;
-  const open = make("button", { class: "link", type: "button", "data-name": "open", on: () => choose(status.job) }, status.image);
+  const open = make("button", { class: "link", type: "button", "data-name": "open", on: () => choose(status.job) }, ...named(status.image));
   const layers = unpack?.layers ? `${unpack.layers.done} of ${unpack.layers.of} layers` : unpack?.state ?? "";
   const trouble = [status.reason || (unpack?.reason ?? ""), status.next_try ? `next try at ${clock(status.next_try)}` : ""];
   return [
@@ -133,7 +142,7 @@ function parkedCells(task) {
   });
   return [
     make("td", {}, String(task.job)),
-    make("th", { scope: "row" }, task.image),
+    make("th", { scope: "row" }, ...named(task.image)),
     make("td", {}, task.kind),
     make("td", { class: "why" }, task.reason),
     make("td", {}, retry, cancel),
@@ -152,15 +161,15 @@ async function showTimeline() {
   $("#timeline").hidden = !status;
   if (!status) return;
   const told = status.timeline;
-  const moments = MOMENTS.filter(([name]) => told[name]);
-  const first = Math.min(...moments.map(([name]) => told[name]));
+  const moments = MOMENTS.filter(([name]) => told[name]).map(([name, words]) => ({ name, words, at: told[name] }));
+  const first = Math.min(...moments.map(({ at }) => at));
   const blobs = (each, words) => (each?.blobs ? `${each.blobs} blobs (${size(each.bytes)}) ${words}` : "");
   const parts = [status.image, blobs(told.sent, "were sent"), blobs(told.present, "were here already")];
   $("#timeline-image").textContent = parts.filter(Boolean).join(" · ");
-  rows($("#timeline tbody"), moments, ([name]) => name, ([name, words]) => [
+  rows($("#timeline tbody"), moments, ({ name }) => `${chosen} ${name}`, ({ words, at }) => [
     make("th", { scope: "row" }, words),
-    make("td", {}, new Date(told[name] * 1000).toLocaleString([], { hour12: false })),
-    make("td", {}, `+${span(told[name] - first)}`),
+    make("td", {}, new Date(at * 1000).toLocaleString([], { hour12: false })),
+    make("td", {}, `+${span(at - first)}`),
   ]);
   draw(told, first);
 }
@@ -192,6 +201,7 @@ function showOverview(status) {
   const ready = $("#ready");
   ready.textContent = status.not_ready.length ? `takes no pushes: ${status.not_ready.join("; ")}` : "ready";
   ready.className = `state ${status.not_ready.length ? "bad" : "good"}`;
+  $("#version").textContent = status.version;
   const store = status.containerd;
   $("#containerd").textContent = store.reason
     ? `containerd: ${store.reason}`
@@ -222,8 +232,14 @@ async function look() {
   try {
     const status = await ask("status");
     showOverview(status);
-    const unknown = new Set(status.tasks.map((task) => task.job).filter((job) => !jobs.has(job)));
-    for (const job of unknown) jobs.set(job, await ask(`jobs/${job}`));
+    const there = new Set(status.tasks.map((task) => task.job));
+    const stale = [...jobs.values()].filter((each) => !FINAL.has(each.phase) && !there.has(each.job)).map((each) => each.job);
+    // Those that are new, and those that ended while nobody told us.
+    for (const job of [...[...there].filter((each) => !jobs.has(each)), ...stale]) {
+      const found = await ask(`jobs/${job}`).catch(() => null);
+      if (found) jobs.set(job, found);
+      else jobs.delete(job);
+    }
     showJobs();
     await showTimeline();
     $("#link").textContent = "";
