@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-all test-stream clients soak check bench clean
+.PHONY: help install demo run test test-all test-stream clients soak check bench wheel deb clean
 .PHONY: matrix matrix-bookworm matrix-trixie matrix-testing
 
 CONFIG ?=
@@ -69,6 +69,12 @@ check: install ## lint, format, types, imports, dependencies
 
 bench: install ## every way beside its peers (bench/README.md); NAME=push for one, ARGUMENTS="--rounds 2" for its own
 	$(as_root) $(bin)/python -m bench $(NAME) $(ARGUMENTS)
+
+wheel: install ## dist/registry_mirror-….whl, for any Linux with Python 3.11 or newer
+	@.ci/wheel dist
+
+deb: wheel ## dist/registry-mirror_….deb, for Debian 12
+	@systemd/debian/build "$$(ls -t dist/*.whl | head -n 1)" dist
 
 clean: ## everything that was made in here
 	$(as_root) rm -rf .venv .run dist mirror/pb .hypothesis .*_cache

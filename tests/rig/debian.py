@@ -1,6 +1,6 @@
-"""Root directories with newer releases of Debian, for their newer programs; each is made once.
+"""Root directories with releases of Debian, each made once.
 
-`make clients` takes its clients from one, and `make matrix` its containerd.
+`make clients` takes newer clients from one, `make matrix` a newer containerd, and the tests of the package boot one.
 """
 
 import shutil
@@ -20,7 +20,13 @@ _CLIENTS = (
     "podman",
     "skopeo",
 )
-PACKAGES: Mapping[str, Sequence[str]] = {"trixie": _CONTAINERD, "testing": (*_CONTAINERD, *_CLIENTS)}
+# What our package depends on, and what a host has anyway.
+_HOST = ("containerd", "dbus", "python3", "runc", "systemd-sysv")
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "bookworm": _HOST,
+    "trixie": _CONTAINERD,
+    "testing": (*_CONTAINERD, *_CLIENTS),
+}
 """What is wanted of each release."""
 
 
@@ -32,7 +38,7 @@ def make(root: Path, suite: str, packages: Sequence[str]) -> None:
     Raises:
         subprocess.CalledProcessError: a step failed; it has printed why.
     """
-    stamp, wanted = root / "etc/registry-mirror", " ".join([suite, *packages])
+    stamp, wanted = root / "etc/made-for-tests", " ".join([suite, *packages])
     if stamp.exists() and stamp.read_text() == wanted:
         return
     shutil.rmtree(root, ignore_errors=True)
