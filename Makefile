@@ -17,7 +17,7 @@ of_containerd := -m containerd tests/contract tests/e2e tests/faults/test_kills.
 
 # Benchmarks choose the way by themselves; what clients are told to do is the same on both.
 of_the_way := tests/e2e tests/faults tests/security/test_table.py tests/soak --ignore-glob='tests/e2e/*bench*.py' \
-	$(foreach name,booted completion doctor inspect metrics page prometheus readme service setup terminal ways,\
+	$(foreach name,booted completion doctor inspect metrics package page prometheus readme service setup terminal ways wheel,\
 	--ignore=tests/e2e/test_$(name).py)
 
 help: ## what there is to make
@@ -42,7 +42,6 @@ test-stream: install ## what depends on the way of blobs into containerd, on the
 	$(as_root) env IMPORT=stream SOAK_MINUTES=1 $(bin)/pytest $(of_the_way)
 
 clients: install ## the tests of real clients, on the newer versions in Debian testing
-	@.ci/install debootstrap
 	$(as_root) $(bin)/python -m tests.rig.debian testing $(debian)-testing
 	$(as_root) env CLIENTS_ROOT=$(debian)-testing $(bin)/pytest tests/clients
 
@@ -53,7 +52,6 @@ matrix-bookworm: install # that of this machine
 	$(as_root) $(bin)/pytest $(of_containerd)
 
 matrix-trixie matrix-testing: matrix-%: install
-	@.ci/install debootstrap
 	$(as_root) $(bin)/python -m tests.rig.debian $* $(debian)-$*
 	$(as_root) env CONTAINERD_ROOT=$(debian)-$* $(bin)/pytest $(of_containerd)
 
