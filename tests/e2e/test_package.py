@@ -37,7 +37,6 @@ def package(scratch: Path) -> Path:
 @pytest.fixture
 def host(directory: Path) -> Iterator[Machine]:
     """A fresh host."""
-    machine.prepare()
     with Machine(directory / "host") as host:
         until(lambda: host.run("ctr", "version").returncode == 0, "its containerd answers")
         yield host
