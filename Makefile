@@ -17,7 +17,8 @@ of_containerd := -m containerd tests/contract tests/e2e tests/faults/test_kills.
 
 # Benchmarks choose the way by themselves; what clients are told to do is the same on both.
 of_the_way := tests/e2e tests/faults tests/security/test_table.py tests/soak --ignore-glob='tests/e2e/*bench*.py' \
-	--ignore=tests/e2e/test_ways.py --ignore=tests/e2e/test_setup.py --ignore=tests/e2e/test_readme.py
+	$(foreach name,booted completion doctor inspect metrics page prometheus readme service setup terminal ways,\
+	--ignore=tests/e2e/test_$(name).py)
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12

@@ -53,6 +53,7 @@ class Daemon:
         self.board = board = Board()
         gate, arrivals = Gate(), Arrivals()
         self.clock = rooms.clock
+        self._rooms = rooms
         self.metrics = rooms.metrics
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
@@ -86,6 +87,22 @@ class Daemon:
             changed=changed,
         )
         self.tasks = self._tasks(settings, rooms, wiring, board)
+
+    def change(self, old: config.Settings, new: config.Settings) -> Callable[[], None]:
+        """Get ready for other settings; what is returned goes over to them."""
+        verification = make_verification(new.verify, self._rooms.grants) if new.verify != old.verify else None
+
+        def apply() -> None:
+            self.blob_push.limit(_upload_limits(new))
+            self.manifest_push.isolation = _isolation(new, self._rooms)
+            if new.verify != old.verify:
+                self.manifest_push.verification = verification
+            self.pulling.change(new)
+            self.replication.change(old, new)
+            self.space.change(new)
+            self.listing.rules = self.space.evictor.rules
+
+        return apply
 
     def _readiness(self, rooms: Rooms, gate: Gate) -> Readiness:
         return Readiness(
@@ -189,12 +206,16 @@ def _manifest_push(
         gate=gate,
         admission=space.admission,
         evictions=space.pushes,
-        isolation=None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots),
+        isolation=_isolation(settings, rooms),
         verification=make_verification(settings.verify, rooms.grants),
         coming=coming,
         arrivals=arrivals,
         observer=rooms.metrics,
     )
+
+
+def _isolation(settings: config.Settings, rooms: Rooms) -> Isolation | None:
+    return None if settings.is_open else Isolation(rooms.content, rooms.grants, rooms.snapshots)
 
 
 def _removal(settings: config.Settings, rooms: Rooms, changed: Signal, space: Space) -> Removal:
@@ -227,7 +248,7 @@ def _listing(settings: config.Settings, rooms: Rooms, space: Space, board: Board
         inventory=space.inventory,
         jobs=rooms.jobs,
         board=board,
-        rules=space.rules,
+        rules=space.evictor.rules,
         clock=rooms.clock,
         default=settings.default_upstream,
     )

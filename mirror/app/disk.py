@@ -16,12 +16,9 @@ class Space:
     """What pushes are admitted by, and what makes room for them; `pushes` is shared by those of manifests."""
 
     def __init__(self, settings: config.Settings, rooms: Rooms, seen: Seen) -> None:
-        disk, kept = settings.disk, settings.retention
-        marks = Marks(reserve=disk.reserve, evict_at=disk.evict_at, evict_to=disk.evict_to)
         self.pushes = SharedLock()
-        self.capacity = Capacity(HostDisk(), marks, settings.journal.path)
+        self.capacity = Capacity(HostDisk(), _marks(settings.disk), settings.journal.path)
         self.inventory = _inventory(settings, rooms)
-        self.rules = Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged)
         self.evictor = Evictor(
             inventory=self.inventory,
             images=rooms.images,
@@ -31,12 +28,24 @@ class Space:
             usage=rooms.usage,
             seen=seen,
             capacity=self.capacity,
-            rules=self.rules,
+            rules=_rules(settings.retention),
             pushes=self.pushes,
             clock=rooms.clock,
             observer=rooms.metrics,
         )
         self.admission = Admission(self.capacity, self.evictor.want)
+
+    def change(self, settings: config.Settings) -> None:
+        """Go by other marks and rules."""
+        self.capacity.marks, self.evictor.rules = _marks(settings.disk), _rules(settings.retention)
+
+
+def _marks(disk: config.Disk) -> Marks:
+    return Marks(reserve=disk.reserve, evict_at=disk.evict_at, evict_to=disk.evict_to)
+
+
+def _rules(kept: config.Retention) -> Rules:
+    return Rules(tags=kept.tags, age=kept.age, bytes=kept.bytes, untagged=kept.untagged)
 
 
 def _inventory(settings: config.Settings, rooms: Rooms) -> Inventory:

@@ -1,8 +1,8 @@
 """From the settings to the listeners: where they are, what they are secured with, and how they tell who is calling."""
 
+import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 from mirror import config
 from mirror.core.access import ANONYMOUS, Policy, Principal, Rule
@@ -11,7 +11,7 @@ from mirror.core.ports import Clock
 from mirror.http.challenge import Challenge
 from mirror.http.connections import Connections, Patience
 from mirror.http.identify import Door
-from mirror.http.tls import ServerTls
+from mirror.http.tls import Latest, ServerTls
 from mirror.identity.caller import Bearers
 from mirror.identity.certificates import Certificates
 from mirror.identity.htpasswd import Htpasswd
@@ -22,17 +22,27 @@ from mirror.identity.networks import Networks
 from mirror.identity.tokens import TokenList
 from mirror.runtime.watched import UnusableFileError
 
+_LOOK_EVERY = 5.0
 _OPERATOR = Principal("operator")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listener:
-    """One place that builders push to."""
+    """One place that builders push to; door and certificate change with the settings."""
 
     name: str
     settings: config.Listener
     door: Door
     tls: ServerTls | None
+
+    def context(self) -> ssl.SSLContext | None:
+        """What to listen with: each connection begins with what counts then."""
+        return Latest(self._current) if self.tls else None
+
+    def _current(self) -> ssl.SSLContext:
+        if self.tls is None:
+            raise RuntimeError("TLS neither comes nor goes while it listens")
+        return self.tls.current
 
 
 class Listeners:
@@ -45,32 +55,73 @@ class Listeners:
         self._clock = clock
         self._settings = settings
         self._proofs = Proofs(settings.identity, clock)
-        self._policy = _policy(settings)
-        self.connections = _connections(settings, clock)
-        self.meter = Meter(clock, settings.callers.requests, settings.callers.burst)
-        self.all = [self._listener(name, listener) for name, listener in settings.listeners.items()]
+        http, callers = settings.http, settings.callers
+        self.connections = Connections(clock, _patience(http), most=http.connections, each=callers.connections)
+        self.meter = Meter(clock, callers.requests, callers.burst)
+        self.all = [
+            Listener(name, own, _door(name, settings, self._proofs), server_tls(name, own.tls))
+            for name, own in settings.listeners.items()
+        ]
         self.all.append(_operators(settings.admin))
 
     def tasks(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run beside them, by names."""
-        certificates = {f"tls {each.name}": partial(each.tls.watch, self._clock) for each in self.all if each.tls}
-        return {"connections": self.connections.watch, **certificates}
+        return {"connections": self.connections.watch, "certificates": self._watch_certificates}
 
-    def _listener(self, name: str, settings: config.Listener) -> Listener:
-        return Listener(name, settings, self._door(name, settings), server_tls(name, settings.tls))
+    def change(self, settings: config.Settings) -> Callable[[], None]:
+        """Get ready for other settings of the same listeners; what is returned goes over to them.
 
-    def _door(self, name: str, settings: config.Listener) -> Door:
-        kinds = self._settings.kinds(settings)
-        issuer = self._proofs.issuer(kinds)
-        identification = self._proofs.identification(kinds, issuer, _otherwise(name, settings))
-        jwt = self._settings.identity.jwt if "jwt" in kinds else None
-        challenge = Challenge(
-            takes_credentials=identification.takes_credentials,
-            issues=issuer is not None,
-            realm=jwt.realm if jwt else None,
-            service=(jwt.service or jwt.audience) if jwt and not issuer else SERVICE,
-        )
-        return Door(identification, challenge, self._policy, issuer)
+        Raises SettingsError when a file that they name cannot be used.
+        """
+        is_same = settings.identity == self._settings.identity
+        proofs = self._proofs if is_same else Proofs(settings.identity, self._clock)
+        changes = [self._changed(each, settings, proofs) for each in self.all if each.name in settings.listeners]
+
+        def apply() -> None:
+            http, callers = settings.http, settings.callers
+            for listener, door, tls in changes:
+                listener.door, listener.tls = door, tls
+            self.meter.rate, self.meter.burst = callers.requests, callers.burst
+            self.connections.limit(_patience(http), most=http.connections, each=callers.connections)
+            self._settings, self._proofs = settings, proofs
+
+        return apply
+
+    def _changed(
+        self, listener: Listener, settings: config.Settings, proofs: "Proofs"
+    ) -> tuple[Listener, Door, ServerTls | None]:
+        """A listener with its new door and certificate.
+
+        Where callers are told apart as before, the tokens that they got stay good: a push may be under way with one.
+        """
+        name, before = listener.name, self._settings
+        own, was = settings.listeners[name], before.listeners[name]
+        is_same = proofs is self._proofs and settings.kinds(own) == before.kinds(was) and own.tenant == was.tenant
+        door = replace(listener.door, policy=_policy(settings)) if is_same else _door(name, settings, proofs)
+        return listener, door, listener.tls if own.tls == was.tls else server_tls(name, own.tls)
+
+    async def _watch_certificates(self) -> None:
+        """Load what is new, for as long as the daemon runs."""
+        while True:
+            await self._clock.sleep(_LOOK_EVERY)
+            for listener in self.all:
+                if listener.tls:
+                    listener.tls.refresh()
+
+
+def _door(name: str, settings: config.Settings, proofs: "Proofs") -> Door:
+    own = settings.listeners[name]
+    kinds = settings.kinds(own)
+    issuer = proofs.issuer(kinds)
+    identification = proofs.identification(kinds, issuer, _otherwise(name, own))
+    jwt = settings.identity.jwt if "jwt" in kinds else None
+    challenge = Challenge(
+        takes_credentials=identification.takes_credentials,
+        issues=issuer is not None,
+        realm=jwt.realm if jwt else None,
+        service=(jwt.service or jwt.audience) if jwt and not issuer else SERVICE,
+    )
+    return Door(identification, challenge, _policy(settings), issuer)
 
 
 def _operators(settings: config.Admin) -> Listener:
@@ -81,10 +132,8 @@ def _operators(settings: config.Admin) -> Listener:
     return Listener("operators", listener, Door(identification, challenge, Policy(None)), None)
 
 
-def _connections(settings: config.Settings, clock: Clock) -> Connections:
-    http = settings.http
-    patience = Patience(head=http.head, keep=http.keep, idle=http.idle, total=http.total)
-    return Connections(clock, patience, most=http.connections, each=settings.callers.connections)
+def _patience(http: config.Http) -> Patience:
+    return Patience(head=http.head, keep=http.keep, idle=http.idle, total=http.total)
 
 
 class Proofs:

@@ -1,13 +1,9 @@
 """Serving operators and builders, from the first connection to the last answer."""
 
 import asyncio
-import os
-import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
@@ -15,7 +11,9 @@ from mirror import config
 from mirror.app.daemon import Daemon
 from mirror.app.listeners import Listener, Listeners
 from mirror.app.metrics import make_exposition
+from mirror.app.reloading import Reloader
 from mirror.app.rooms import Rooms
+from mirror.app.sockets import BACKLOG, Place, Sockets
 from mirror.http.admin import AdminUseCases, admin_application
 from mirror.http.connections import Connection
 from mirror.http.metrics import Exposition
@@ -23,20 +21,25 @@ from mirror.http.overview import Overview, StoreSettings
 from mirror.http.routes import Limits, UseCases, application
 from mirror.http.traffic import Traffic
 
-_BACKLOG = 128
+ADMIN = "admin"
+"""The name of the socket for operators."""
+
+PAGE = "page"
+"""That of the one that their page is at, if there is one."""
+
 _READ_BUFFER = 256 * 1024
 _CANCELLED_WITHIN = 1.0
 
 
 @asynccontextmanager
 async def listening(
-    settings: config.Settings, rooms: Rooms, daemon: Daemon, listeners: Listeners
+    rooms: Rooms, reloader: Reloader, daemon: Daemon, listeners: Listeners, sockets: Sockets
 ) -> AsyncIterator[None]:
     """Serve operators and builders; on the way out, stop accepting and let requests in flight finish.
 
     Those that only wait for something to happen are answered at once with what there is.
     """
-    traffic = Traffic()
+    settings, traffic = reloader.settings, Traffic()
     async with AsyncExitStack() as stack:
         use = _admin_use_cases(settings, daemon, make_exposition(rooms, daemon, listeners))
         admin = admin_application(
@@ -44,15 +47,19 @@ async def listening(
         )
         # An operator who goes away takes his question with him; what a builder began is finished all the same.
         runner = await stack.enter_async_context(_running(admin, handler_cancellation=True))
-        await web.SockSite(runner, _unix_socket(settings.admin.socket, settings.admin.group)).start()
-        if settings.admin.address:
-            await web.TCPSite(runner, *settings.admin.address).start()
-        servers = [await _serve(settings, daemon, listeners, each, traffic, stack) for each in listeners.all]
+        for name in (ADMIN, PAGE) if settings.admin.address else (ADMIN,):
+            for each in await sockets.of(name):
+                await web.SockSite(runner, each).start()
+        servers = [
+            server
+            for each in listeners.all
+            for server in await _serve(settings, daemon, listeners, each, await sockets.of(each.name), traffic, stack)
+        ]
         yield
         daemon.changed.close()
         for server in servers:
             server.close()
-        await daemon.clock.wait(traffic.idle, settings.shutdown.deadline)
+        await daemon.clock.wait(traffic.idle, reloader.settings.shutdown.deadline)
 
 
 async def _serve(
@@ -60,14 +67,15 @@ async def _serve(
     daemon: Daemon,
     listeners: Listeners,
     listener: Listener,
+    sockets: Iterable[socket.socket],
     traffic: Traffic,
     stack: AsyncExitStack,
-) -> asyncio.Server:
+) -> list[asyncio.Server]:
     """Serve builders at one listener."""
     http = settings.http
     app = application(
         _use_cases(daemon),
-        listener.door,
+        lambda: listener.door,
         registries=daemon.registries,
         catalog=http.catalog,
         limits=Limits(http.idle, http.manifest, http.name),
@@ -79,21 +87,31 @@ async def _serve(
     runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
     if runner.server is None:
         raise RuntimeError("the application is not set up")
-    server = await _listen(listener, listeners.connections.factory(runner.server), http.head)
-    stack.callback(server.close)  # also when the daemon fails
-    return server
+    factory = listeners.connections.factory(runner.server)
+    servers = [await _listen(listener, each, factory, http.head) for each in sockets]
+    for server in servers:
+        stack.callback(server.close)  # also when the daemon fails
+    return servers
 
 
-async def _listen(listener: Listener, factory: Callable[[], Connection], handshake: float) -> asyncio.Server:
+async def _listen(
+    listener: Listener, at: socket.socket, factory: Callable[[], Connection], handshake: float
+) -> asyncio.Server:
     """Accept connections; a TLS handshake may take so many seconds."""
-    tls, within = (listener.tls.context, handshake) if listener.tls else (None, None)
-    start = partial(
-        asyncio.get_running_loop().create_server, factory, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=within
-    )
-    if listener.settings.socket:
-        return await start(sock=_unix_socket(listener.settings.socket, listener.settings.group))
-    host, port = listener.settings.address
-    return await start(host=host, port=port)
+    tls = listener.context()
+    within = handshake if tls else None
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(factory, sock=at, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=within)
+
+
+def places(settings: config.Settings, listeners: Listeners) -> dict[str, Place]:
+    """Where to listen, by the names that the sockets have in systemd's units."""
+    places = {
+        each.name: Place(each.settings.socket or each.settings.address, each.settings.group) for each in listeners.all
+    }
+    if settings.admin.address:
+        places[PAGE] = Place(settings.admin.address)
+    return {ADMIN: Place(settings.admin.socket, settings.admin.group), **places}
 
 
 def _use_cases(daemon: Daemon) -> UseCases:
@@ -160,22 +178,3 @@ async def _running(
         yield runner
     finally:
         await runner.cleanup()
-
-
-def _unix_socket(path: Path, group: str | None) -> socket.socket:
-    """A socket at a path, for its owner and a group: by default ours, of which nobody else is a member.
-
-    One that is still there is left over from a daemon that was killed. Raises OSError; SettingsError: no such group.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    os.fchmod(listener.fileno(), 0o600)  # what it is made with, so that there is no moment at which others may connect
-    listener.bind(str(path))
-    try:
-        if group:
-            shutil.chown(path, group=group)
-    except LookupError as error:
-        raise config.SettingsError(f"{path}: {error}") from error
-    path.chmod(0o660)
-    return listener

@@ -23,10 +23,10 @@ class Pulling:
             if upstream.pull
         }
         lending = {name for name, upstream in settings.upstreams.items() if upstream.pull and upstream.pull.borrow}
-        adopter = Adopter(
+        self._adopter = Adopter(
             content=rooms.content, leases=rooms.leases, grants=rooms.grants, upstreams=rooms.upstreams, new_id=new_id
         )
-        shared = adopter if settings.is_open else None
+        shared = self._adopter if settings.is_open else None
         self.keeper = Keeper(rooms.grants, shared)
         self.fetcher = Fetcher(
             content=rooms.content,
@@ -40,7 +40,7 @@ class Pulling:
             new_id=new_id,
             arrived=self.keeper.arrived,
         )
-        self.borrower = Borrower(self.fetcher, adopter, frozenset(lending))
+        self.borrower = Borrower(self.fetcher, self._adopter, frozenset(lending))
         self.through = Through(
             pull,
             ways,
@@ -66,3 +66,7 @@ class Pulling:
             adopter=shared,
             clock=rooms.clock,
         )
+
+    def change(self, settings: config.Settings) -> None:
+        """Give what the host has to whoever asks, or not any more."""
+        self.keeper.adopter = self.through.adopter = self._adopter if settings.is_open else None

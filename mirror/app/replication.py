@@ -53,6 +53,14 @@ class Replication:
             Kind.DELETE: Retractor(jobs=rooms.jobs, upstreams=rooms.upstreams, fallback=fallback).attempt,
         }
 
+    def change(self, old: config.Settings, new: config.Settings) -> None:
+        """Go on at other rates; those that are as before stay what an operator has made of them."""
+        if new.replication.rate != old.replication.rate:
+            self.limits.change(None, new.replication.rate or None)
+        for name, upstream in new.upstreams.items():
+            if upstream.rate != old.upstreams[name].rate:
+                self.limits.change(name, upstream.rate or None)
+
     def _carrier(self, name: str) -> Carrier:
         return Carrier(
             self._rooms.upstreams[name],

@@ -17,16 +17,17 @@ _DIRECTORY = "CREDENTIALS_DIRECTORY"
 _Section = TypeVar("_Section", bound=msgspec.Struct)
 
 
-def located(settings: _Section) -> _Section:
+def located(settings: _Section, taken: dict[str, Path] | None = None) -> _Section:
     """The settings, or a table of them, with nothing but files in the place of paths.
 
     `credential:NAME` is what systemd has loaded for the daemon. `env:NAME` is a variable of the environment: it is
-    taken out of that, so that nothing that is started from here inherits it, and put into a file in memory.
+    taken out of that, so that nothing that is started from here inherits it, and put into a file in memory. `taken` are
+    those that were, for whoever reads settings again.
 
     Raises:
         SettingsError: there is no such credential or variable.
     """
-    found: _Section = _located(settings, {})
+    found: _Section = _located(settings, {} if taken is None else taken)
     return found
 
 

@@ -20,6 +20,7 @@ _COMMANDS = frozenset(
         "drain",
         "evict",
         "images",
+        "inspect",
         "jobs",
         "limits",
         "push",

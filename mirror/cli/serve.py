@@ -1,6 +1,7 @@
 """`registry-mirror serve`: the daemon."""
 
 import asyncio
+import faulthandler
 import sqlite3
 import sys
 from pathlib import Path
@@ -33,10 +34,11 @@ def serve(path: Path) -> None:
 
     settings = settings_or_exit(path)
     configure_logging(settings.log.level, settings.log.format)
+    faulthandler.enable()  # systemd ends a daemon that hangs with SIGABRT: the log is to show where that was
     keep_freed_memory()
     allow_many_open_files()
     try:
-        asyncio.run(app.serve(settings))
+        asyncio.run(app.serve(settings, path))
     except SettingsError as error:
         click.echo(f"registry-mirror: {path}: {error}", err=True)
         sys.exit(BAD_SETTINGS)

@@ -42,6 +42,8 @@ class Settings(Section, frozen=True):
             raise ValueError(f"default_upstream {self.default_upstream!r} is not among the upstreams")
         if not self.listeners:
             raise ValueError("listeners is empty")
+        if taken := self.listeners.keys() & {"admin", "operators", "page"}:
+            raise ValueError(f"listeners.{min(taken)} has the name of a socket that is there anyway")
         for name, listener in self.listeners.items():
             unknown = set(listener.identify or ()) - self.identity.kinds - {"certificate"}
             if unknown or ("certificate" in (listener.identify or ()) and not self._asks_for_certificates(listener)):

@@ -72,7 +72,7 @@ class Evictor:
         self._seen = seen
         self._uses = Uses(usage, clock)
         self._capacity = capacity
-        self._rules = rules
+        self.rules = rules
         self._pushes = pushes
         self._clock = clock
         self._observer = observer or Nobody()
@@ -123,7 +123,7 @@ class Evictor:
     async def _look(self) -> None:
         """Apply the rules after a push, and now and then; make room whenever it is needed."""
         newest, now = await self._jobs.newest(), self._clock.monotonic()
-        is_wanted = self._rules.are_set and newest != self._looked
+        is_wanted = self.rules.are_set and newest != self._looked
         if now >= self._earliest and (is_wanted or now >= self._latest):
             await self.evict(Wish())
             ended = self._clock.monotonic()
@@ -172,8 +172,8 @@ class Evictor:
             return report
 
     def _plan(self, stock: Stock, now: float, wish: Wish) -> tuple[list[Family], list[Going]]:
-        found = families(stock.images, self._rules, now)
-        return found, plan(found, self._rules, now, wish)
+        found = families(stock.images, self.rules, now)
+        return found, plan(found, self.rules, now, wish)
 
     async def _note_uses(self, images: Iterable[Held]) -> None:
         for image in images:

@@ -20,19 +20,19 @@ class Meter:
 
     def __init__(self, clock: Clock, rate: float, burst: int) -> None:
         self._clock = clock
-        self._rate = rate
-        self._burst = burst
+        self.rate = rate
+        self.burst = burst
         self._due = OrderedDict[str, float]()
 
     def take(self, party: str) -> None:
         """Count a request. Raises RegistryError: TOO_MANY_REQUESTS, and does not count it."""
-        if not self._rate:
+        if not self.rate:
             return
         now = self._clock.monotonic()
-        due = max(self._due.get(party, now), now) + 1 / self._rate
-        wait = due - now - self._burst / self._rate
+        due = max(self._due.get(party, now), now) + 1 / self.rate
+        wait = due - now - self.burst / self.rate
         if wait > 0:
-            raise too_many(Problem.TOO_MANY_REQUESTS, f"{self._rate:g} per second", wait)
+            raise too_many(Problem.TOO_MANY_REQUESTS, f"{self.rate:g} per second", wait)
         self._due[party] = due
         self._due.move_to_end(party)
         self._forget(now)
@@ -46,15 +46,15 @@ class AtOnce:
     """At most so many things at once for each party; `problem` is what one more is refused with, `wait` for seconds."""
 
     def __init__(self, most: int, problem: Problem, wait: float) -> None:
-        self._most = most
+        self.most = most
         self._problem = problem
         self._wait = wait
         self._running = Counter[str]()
 
     def begin(self, party: str) -> None:
         """Count one more, until `end`. Raises RegistryError."""
-        if self._running[party] >= self._most:
-            raise too_many(self._problem, f"{self._most} at once", self._wait)
+        if self._running[party] >= self.most:
+            raise too_many(self._problem, f"{self.most} at once", self._wait)
         self._running[party] += 1
 
     def end(self, party: str) -> None:

@@ -43,7 +43,7 @@ class Listing:
         self._inventory = inventory
         self._jobs = jobs
         self._board = board
-        self._rules = rules
+        self.rules = rules
         self._clock = clock
         self._prefix = f"{default}/"
 
@@ -81,7 +81,7 @@ class Listing:
     def _pins(self, images: Sequence[Held]) -> dict[str, frozenset[Pin]]:
         """By the names of images why they stay: what belongs to several stays with each of them."""
         pins: dict[str, frozenset[Pin]] = {}
-        for family in families(images, self._rules, self._clock.now()):
+        for family in families(images, self.rules, self._clock.now()):
             for member in family.members:
                 pins[member.name] = pins.get(member.name, frozenset()) | family.pins
         return pins

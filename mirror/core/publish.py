@@ -96,8 +96,8 @@ class ManifestPush:
         self._gate = gate
         self._admission = admission
         self._evictions = evictions
-        self._isolation = isolation
-        self._verification = verification
+        self.isolation = isolation
+        self.verification = verification
         self._coming = coming
         self._arrivals = arrivals or Arrivals()
         self._observer = observer or Nobody()
@@ -132,8 +132,8 @@ class ManifestPush:
         self._admission.check(len(raw))
         if self._coming:
             await self._coming(repository, [child.digest for child in manifest.edges().values()])
-        if self._verification:
-            await self._verify(self._verification, Candidate(repository, tuple(references), manifest, principal))
+        if self.verification:
+            await self._verify(self.verification, Candidate(repository, tuple(references), manifest, principal))
         arrival = self._arrivals.of(repository, manifest, begun)
         jobs = [await self._put(repository, reference, manifest, arrival) for reference in references]
         self._arrivals.take(repository, manifest, arrival)
@@ -168,14 +168,14 @@ class ManifestPush:
             RegistryError: MANIFEST_BLOB_UNKNOWN, DENIED, VERIFIER_UNAVAILABLE.
         """
         reference = Reference(None, manifest.digest)
-        if self._verification:
-            await self._verify(self._verification, Candidate(repository, (reference,), manifest, THE_UPSTREAM))
+        if self.verification:
+            await self._verify(self.verification, Candidate(repository, (reference,), manifest, THE_UPSTREAM))
         lease = KEEP_LEASES + self._new_id()
         async with self._evictions.shared():
             try:
                 await self._store(repository, manifest, lease, _KEPT_WITHIN)
-                if self._isolation:
-                    await self._isolation.check_claims(manifest, lease)
+                if self.isolation:
+                    await self.isolation.check_claims(manifest, lease)
                 await self._images.point(repository.image(reference), manifest.descriptor)
             finally:
                 await let_go(self._leases, lease)
@@ -223,8 +223,8 @@ class ManifestPush:
         self._in_flight.add(lease)
         try:
             await self._store(repository, manifest, lease)
-            if self._isolation:
-                await self._isolation.check_claims(manifest, lease)
+            if self.isolation:
+                await self.isolation.check_claims(manifest, lease)
             async with self._acknowledging:
                 if check:
                     await check()
@@ -277,8 +277,8 @@ class ManifestPush:
 
     async def _find(self, repository: Repository, manifest: Manifest) -> set[Digest]:
         """Those children that are there, of those that the repository was granted."""
-        if self._isolation:
-            await self._isolation.check_names(repository, manifest)
+        if self.isolation:
+            await self.isolation.check_names(repository, manifest)
         granted = await self._grants.granted(repository, [child.digest for child in manifest.edges().values()])
         return await self._present(manifest, granted)
 

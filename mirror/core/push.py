@@ -119,6 +119,11 @@ class BlobPush:
         """The leases of sessions and mounts that the journal does not know of yet."""
         return frozenset(self._beginning)
 
+    def limit(self, limits: UploadLimits) -> None:
+        """Other limits, for what begins from now on."""
+        self._limits = limits
+        self._at_once.most, self._sessions.most = limits.at_once, limits.sessions
+
     async def recall(self) -> None:
         """Count the sessions of an earlier life, before any is begun. Raises JournalUnavailableError."""
         for upload in await self._uploads.stale(math.inf):

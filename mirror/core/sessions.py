@@ -14,7 +14,7 @@ class Sessions:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._open: dict[str, set[str]] = {}
 
     def recall(self, upload: UploadRow) -> None:
@@ -23,8 +23,8 @@ class Sessions:
 
     def begin(self, upload: UploadRow) -> None:
         """One more. Raises RegistryError: TOO_MANY_SESSIONS."""
-        if len(self._open.get(upload.owner, ())) >= self._most:
-            raise too_many(Problem.TOO_MANY_SESSIONS, str(self._most), _TRY_AGAIN)
+        if len(self._open.get(upload.owner, ())) >= self.most:
+            raise too_many(Problem.TOO_MANY_SESSIONS, str(self.most), _TRY_AGAIN)
         self.recall(upload)
 
     def number(self) -> int:

@@ -17,7 +17,7 @@ from mirror.core.reconcile.rounds import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.replication.pace import Limits
 from mirror.core.watch import Watch
-from mirror.http import query
+from mirror.http import alive, query
 from mirror.http.browsers import no_strangers
 from mirror.http.check import CheckHandlers
 from mirror.http.drain import DrainHandlers
@@ -65,6 +65,7 @@ def admin_application(
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(CheckHandlers(use.reconciler).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
+    app.router.add_routes(alive.ROUTES)
     app.router.add_routes(EvictHandlers(use.evictor).routes())
     app.router.add_routes(MetricHandlers(use.expose).routes())
     app.router.add_routes(PageHandlers().routes())

@@ -131,6 +131,11 @@ class Connections:
         self._open = set[Connection]()
         self._refused = Counter[str]()
 
+    def limit(self, patience: Patience, *, most: int, each: int) -> None:
+        """Other limits, for what begins from now on."""
+        self.patience = patience
+        self._all.most, self._each.most = most, each
+
     @property
     def number(self) -> int:
         """How many there are."""

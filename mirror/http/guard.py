@@ -3,11 +3,10 @@
 import structlog
 from aiohttp import web
 
-from mirror.core.access import Action, Policy, Verdict
+from mirror.core.access import Action, Verdict
 from mirror.core.registries import Registries
 from mirror.http import target
-from mirror.http.challenge import Challenge
-from mirror.http.identify import PRINCIPAL
+from mirror.http.identify import DOOR, PRINCIPAL
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import MAX_PATH, Repository
 
@@ -29,10 +28,8 @@ class Guard:
     has been looked for yet.
     """
 
-    def __init__(self, registries: Registries, policy: Policy, challenge: Challenge, longest: int = MAX_PATH) -> None:
+    def __init__(self, registries: Registries, longest: int = MAX_PATH) -> None:
         self._registries = registries
-        self._policy = policy
-        self._challenge = challenge
         self._longest = longest
 
     def registry(self, request: web.Request) -> str:
@@ -53,14 +50,14 @@ class Guard:
 
     def may_pull(self, request: web.Request, repository: Repository) -> bool:
         """Whether the caller may pull from a repository; nothing is said or logged of those that he may not."""
-        return self._policy.decide(request[PRINCIPAL], Action.PULL, repository).allowed
+        return request[DOOR].policy.decide(request[PRINCIPAL], Action.PULL, repository).allowed
 
     def may_mount(self, request: web.Request, source: Repository | None) -> bool:
         """Whether the caller may have a blob from `source`, None for wherever it is.
 
         Where there are rules that is nowhere: the search itself would tell, by its time, what others have.
         """
-        if self._policy.rules is None:
+        if request[DOOR].policy.rules is None:
             return True
         return source is not None and self._decide(request, Action.PULL, source).allowed
 
@@ -68,13 +65,13 @@ class Guard:
         """Have whoever shows nothing show something, where he can. Raises RegistryError: UNAUTHORIZED."""
         principal = request[PRINCIPAL]
         is_nobody = principal.is_anonymous and principal.scopes is None
-        if self._policy.rules is not None and is_nobody and self._challenge.takes_credentials:
-            raise self._challenge.refusal(request, "")
+        if request[DOOR].policy.rules is not None and is_nobody and request[DOOR].challenge.takes_credentials:
+            raise request[DOOR].challenge.refusal(request, "")
 
     def _decide(self, request: web.Request, action: Action, repository: Repository) -> Verdict:
         """Decide, and log what is denied."""
         principal = request[PRINCIPAL]
-        verdict = self._policy.decide(principal, action, repository)
+        verdict = request[DOOR].policy.decide(principal, action, repository)
         if not verdict.allowed:
             _log.warning(
                 "access.denied",
@@ -90,8 +87,8 @@ class Guard:
         """An answer that may make the client come back as somebody else, or with another token; or the last word."""
         principal = request[PRINCIPAL]
         may_become_another = principal.is_anonymous or verdict.by_scope
-        if may_become_another and self._challenge.takes_credentials:
+        if may_become_another and request[DOOR].challenge.takes_credentials:
             scope = f"repository:{repository.path}:{_SCOPES[action]}"
             error = "" if principal.scopes is None else "insufficient_scope"
-            return self._challenge.refusal(request, f"{action.value} {repository}", scope=scope, error=error)
+            return request[DOOR].challenge.refusal(request, f"{action.value} {repository}", scope=scope, error=error)
         return RegistryError(Problem.DENIED, f"{action.value} {repository}")

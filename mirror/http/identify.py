@@ -1,5 +1,6 @@
 """Around every request of a listener: who is calling."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -23,12 +24,6 @@ _RETRY_AFTER = "5"
 # A refusal is nearly as much work as what was asked for, and many clients ask again at once.
 _HELD_BACK = 1.0
 
-PRINCIPAL = web.RequestKey("principal", Principal)
-"""Who sent a request."""
-
-PARTY = web.RequestKey("party", Party)
-"""Whom it counts for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -40,7 +35,17 @@ class Door:
     issuer: Issuer | None = None
 
 
-def identify(door: Door, meter: Meter, clock: Clock) -> Middleware:
+DOOR = web.RequestKey("door", Door)
+"""What a request is judged by, from its beginning to its end."""
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""Who sent a request."""
+
+PARTY = web.RequestKey("party", Party)
+"""Whom it counts for."""
+
+
+def identify(current: Callable[[], Door], meter: Meter, clock: Clock) -> Middleware:
     """Put the principal on each request, and into what is logged of it; and count it as one of his.
 
     Those that are not identified count for the place that they came from.
@@ -48,6 +53,7 @@ def identify(door: Door, meter: Meter, clock: Clock) -> Middleware:
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[DOOR] = door = current()
         caller = caller_of(request)
         try:
             principal = await identified(request, caller, door)

@@ -31,6 +31,9 @@ Answered = Callable[[str, str, int, float], None]
 _log = structlog.get_logger(__name__)
 _RETRY_AFTER = "2"
 _FULL_FOR = "60"
+QUIET = web.RequestKey("quiet", bool)
+"""On a request that is no news."""
+
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499  # for the log, in the words of nginx: nobody is left to be told
 
@@ -52,18 +55,19 @@ def request_log(clock: Clock, answered: Answered) -> Middleware:
             finally:
                 seconds = clock.monotonic() - began
                 answered(_method(request), _route(request), status, seconds)
-                _log.info(
-                    "http.request",
-                    method=request.method,
-                    path=request.path,
-                    ns=request.query.get("ns"),
-                    status=status,
-                    seconds=round(seconds, 4),
-                    received=request.content_length,
-                    agent=request.headers.get("User-Agent"),
-                    principal=_principal(request),
-                    **who,
-                )
+                if QUIET not in request:
+                    _log.info(
+                        "http.request",
+                        method=request.method,
+                        path=request.path,
+                        ns=request.query.get("ns"),
+                        status=status,
+                        seconds=round(seconds, 4),
+                        received=request.content_length,
+                        agent=request.headers.get("User-Agent"),
+                        principal=_principal(request),
+                        **who,
+                    )
 
     return log
 

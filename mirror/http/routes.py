@@ -55,7 +55,7 @@ class Limits:
 
 def application(  # noqa: PLR0913 - what it is made of, each by name
     use: UseCases,
-    door: Door,
+    door: Callable[[], Door],
     *,
     registries: Registries,
     catalog: bool,
@@ -67,10 +67,11 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
 ) -> web.Application:
     """Build the `/v2/` application of one listener.
 
-    With `catalog` it lists the repositories, to each caller his; all listeners share the `meter`.
+    What `door` gives counts for requests that come then. With `catalog` it lists the repositories, to each caller his;
+    all listeners share the `meter`.
     """
     bodies = BodyReader(limits.idle)
-    guard = Guard(registries, door.policy, door.challenge, limits.name)
+    guard = Guard(registries, limits.name)
     inside = identify(door, meter, clock)
     app = web.Application(
         middlewares=[timed, web.middleware(traffic), request_log(clock, answered), giving_back, errors, inside]
@@ -87,8 +88,7 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     app.router.add_routes(manifests.routes())
     app.router.add_routes(StatusHandlers(use.watch, use.follow, guard).routes())
     app.router.add_routes(ReferrerHandlers(use.discovery, guard).routes())
-    if door.issuer:
-        app.router.add_routes(TokenHandlers(door.issuer, door, registries, bodies).routes())
+    app.router.add_routes(TokenHandlers(registries, bodies).routes())
     return app
 
 

@@ -10,10 +10,7 @@ from typing import Self
 
 import structlog
 
-from mirror.core.ports import Clock
-
 _log = structlog.get_logger(__name__)
-_LOOKED_AT_EVERY = 5.0
 
 _Mark = tuple[tuple[int, int, int], ...]
 
@@ -32,14 +29,11 @@ class ServerTls:
         self._client_ca = client_ca
         self._mark = self._look()
         self._current = self._load()
-        self.context: ssl.SSLContext = _Latest(lambda: self._current)
-        """What to listen with."""
 
-    async def watch(self, clock: Clock) -> None:
-        """Load what is new, for as long as the daemon runs."""
-        while True:
-            await clock.sleep(_LOOKED_AT_EVERY)
-            self.refresh()
+    @property
+    def current(self) -> ssl.SSLContext:
+        """What connections that begin now are to have."""
+        return self._current
 
     def refresh(self) -> None:
         """Load the files again if one of them is another than the last time."""
@@ -74,7 +68,7 @@ class ServerTls:
         return context
 
 
-class _Latest(ssl.SSLContext):
+class Latest(ssl.SSLContext):
     """Has each connection begin with the context that is current then, all of it.
 
     To change the context of a connection that has begun (by the name that the client asks for) would change less: the

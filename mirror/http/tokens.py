@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
-from mirror.core.access import Action, Principal, Scope
+from mirror.core.access import Action, Policy, Principal, Scope
 from mirror.core.registries import Registries
 from mirror.http.body import BodyReader
 from mirror.http.challenge import TOKEN_PATH
-from mirror.http.identify import PRINCIPAL, Door, caller_of, identified
+from mirror.http.identify import DOOR, PRINCIPAL, Door, caller_of, identified
 from mirror.identity.claims import actions
 from mirror.identity.identification import TOKEN_USER
 from mirror.identity.issuer import Issued, Issuer
@@ -30,9 +30,7 @@ _MOST_FIELDS = 32
 class TokenHandlers:
     """The handlers of tokens. A token is good for what was asked for, as far as the rules would allow it."""
 
-    def __init__(self, issuer: Issuer, door: Door, registries: Registries, bodies: BodyReader) -> None:
-        self._issuer = issuer
-        self._door = door
+    def __init__(self, registries: Registries, bodies: BodyReader) -> None:
         self._registries = registries
         self._bodies = bodies
 
@@ -42,32 +40,44 @@ class TokenHandlers:
 
     async def get(self, request: web.Request) -> web.Response:
         """Give a token to who the request is from."""
-        return self._answer(request, request[PRINCIPAL], request.query.getall("scope", []))
+        return self._answer(request, _issuer(request), request[PRINCIPAL], request.query.getall("scope", []))
 
     async def post(self, request: web.Request) -> web.Response:
         """Give a token for what the form shows: a login, or a token of another kind (`refresh_token`)."""
+        issuer = _issuer(request)
         body = await self._bodies.whole(request, _LONGEST_FORM, Problem.FORM_TOO_LARGE)
         form = _form(body)
         caller = replace(caller_of(request), authorization=_authorization(form))
-        principal = await identified(request, caller, self._door)
-        return self._answer(request, principal, [form.get("scope", "")])
+        principal = await identified(request, caller, request[DOOR])
+        return self._answer(request, issuer, principal, [form.get("scope", "")])
 
-    def _answer(self, request: web.Request, principal: Principal, wanted: Iterable[str]) -> web.Response:
+    def _answer(
+        self, request: web.Request, issuer: Issuer, principal: Principal, wanted: Iterable[str]
+    ) -> web.Response:
         """A token, as both kinds of clients read it."""
+        door = request[DOOR]
         if principal.scopes is not None:  # or a token could be renewed for ever, and for more than it is good for
-            raise self._door.challenge.refusal(request, "a token does not get another one")
-        issued = self._issuer.issue(principal, self._granted(principal, scopes(wanted)))
+            raise door.challenge.refusal(request, "a token does not get another one")
+        issued = issuer.issue(principal, self._granted(door, principal, scopes(wanted)))
         return web.json_response(_body(issued), headers={hdrs.CACHE_CONTROL: "no-store"})
 
-    def _granted(self, principal: Principal, wanted: Sequence[Scope]) -> list[Scope]:
+    def _granted(self, door: Door, principal: Principal, wanted: Sequence[Scope]) -> list[Scope]:
         """What any registry would allow; at its use the rules decide again, about the registry that is meant then."""
-        return [Scope(scope.path, frozenset(self._allowed(principal, scope))) for scope in wanted]
+        return [Scope(scope.path, frozenset(self._allowed(door.policy, principal, scope))) for scope in wanted]
 
-    def _allowed(self, principal: Principal, scope: Scope) -> Iterable[Action]:
+    def _allowed(self, policy: Policy, principal: Principal, scope: Scope) -> Iterable[Action]:
         for action in scope.actions:
             repositories = (Repository(registry, scope.path) for registry in self._registries.names)
-            if any(self._door.policy.decide(principal, action, repository).allowed for repository in repositories):
+            if any(policy.decide(principal, action, repository).allowed for repository in repositories):
                 yield action
+
+
+def _issuer(request: web.Request) -> Issuer:
+    """Who makes the tokens. Raises HTTPNotFound: nobody does."""
+    issuer = request[DOOR].issuer
+    if issuer is None:
+        raise web.HTTPNotFound
+    return issuer
 
 
 def _body(issued: Issued) -> dict[str, object]:

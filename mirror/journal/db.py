@@ -146,6 +146,10 @@ class Database:
         if self._damage:
             raise self._damage
 
+    async def answer(self) -> None:
+        """Return once its thread has come to this: that it gets on with what it is asked."""
+        await self._call(lambda: None)
+
     async def _call(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+Tasks = dict[str, Callable[[], Coroutine[None, None, None]]]
+"""What begins each task, by its name."""
 
 
 @asynccontextmanager
-async def background(tasks: dict[str, Callable[[], Coroutine[None, None, None]]]) -> AsyncIterator[None]:
+async def background(tasks: Tasks) -> AsyncIterator[None]:
     """Run named tasks beside the body; they are cancelled when it ends.
 
     Raises:
@@ -34,3 +37,23 @@ async def until_told_to_stop() -> None:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def on_hangup() -> Iterator[asyncio.Event]:
+    """An event that SIGHUP sets, from now on: without it the signal would end the process."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, told.set)
+    try:
+        yield told
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def whenever(told: asyncio.Event, act: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Act each time that an event is set, once for all that happens meanwhile."""
+    while True:
+        await told.wait()
+        told.clear()
+        await act()

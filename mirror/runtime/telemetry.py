@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from mirror.runtime import journald
 
@@ -30,7 +30,8 @@ _PRIORITIES = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critica
 # quotes a header.
 _SECRETS = (
     (re.compile(r"(?<=://)[^/@\s\"']+(?=@)"), "***"),
-    (re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), r"\1 ***"),
+    # Words may follow these as well; no credential is all in small letters.
+    (re.compile(r"\b([Bb]asic|[Bb]earer) +(?=[a-z._~+/-]*[A-Z0-9=])[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
     (
         re.compile(
             r"([?&](?:_state|access_token|token|refresh_token|sig|signature|x-[a-z]+-(?:signature|credential|security-token))=)"
@@ -40,6 +41,21 @@ _SECRETS = (
         r"\1***",
     ),
 )
+
+
+_OURS = "mirror"
+
+
+def set_level(level: str) -> None:
+    """Write what is as important as that or more, from now on."""
+    logging.getLogger(_OURS).setLevel(level.upper())
+
+
+def _wanted(_: object, method: str, event: EventDict) -> EventDict:
+    """Drop what is below the level: that may change while loggers are held that were made before."""
+    if not logging.getLogger(_OURS).isEnabledFor(logging.getLevelNamesMapping()[method.upper()]):
+        raise structlog.DropEvent
+    return event
 
 
 def masked(text: str) -> str:
@@ -58,9 +74,10 @@ def configure_logging(level: str, style: Format, journal: Path = journald.SOCKET
         style = "journald" if journald.is_journal(sys.stderr) else "console" if sys.stderr.isatty() else "json"
     render = _renderers(style)
     sink = journald.Journal(journal) if style == "journald" else None
+    set_level(level)
     structlog.configure(
-        processors=[*_ALWAYS, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[_wanted, *_ALWAYS, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=(lambda *_: _JournalLogger(sink)) if sink else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -111,7 +111,7 @@ def test_a_crash_and_a_large_entry(journal: Journald) -> None:
 
 def test_what_libraries_log(journal: Journald) -> None:
     """It takes the same form."""
-    logging.getLogger("some.library").warning("tränenreich: %s", "Bearer abcdefghij")
+    logging.getLogger("some.library").warning("tränenreich: %s", "Bearer abcdefghiJ")
     entry = journal.take()
     assert (entry["MESSAGE"], entry["PRIORITY"]) == ("tränenreich: Bearer ***", "4")
 

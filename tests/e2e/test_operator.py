@@ -494,23 +494,6 @@ def test_bad_settings(line: str, named: str, directory: Path) -> None:
     assert str(file) in done.stderr
 
 
-def test_systemd_is_told(directory: Path, containerd: Containerd) -> None:
-    """With Type=notify the daemon says READY=1 when it serves, and STOPPING=1 when it ends."""
-    address = directory / "notify.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(address))
-        notified.settimeout(60)
-        daemon = Daemon(directory / "daemon", containerd.address, {UPSTREAM: "http://127.0.0.1:1"})
-        process = subprocess.Popen(daemon.command(), env={"NOTIFY_SOCKET": str(address)}, stderr=subprocess.DEVNULL)
-        try:
-            assert notified.recv(100) == b"READY=1"
-            assert daemon.is_ready()
-        finally:
-            process.terminate()
-        assert notified.recv(100) == b"STOPPING=1"
-        assert process.wait(timeout=60) == 0
-
-
 def test_the_journal_is_damaged(daemon: Daemon) -> None:
     """A journal that cannot be trusted stops the start with a clear line, and is left as it is."""
     daemon.stop()

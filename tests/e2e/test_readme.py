@@ -33,10 +33,23 @@ def _commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_every_link_leads_somewhere() -> None:
-    """The files that the README names exist."""
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize(
+    "file", ["README.md", *sorted(str(each.relative_to(ROOT)) for each in ROOT.glob("docs/**/*.md"))]
+)
+def test_every_link_leads_somewhere(file: str) -> None:
+    """The files that the README and the documents name exist, and so do the headings in them."""
+    text = (ROOT / file).read_text()
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        path, _, heading = target.partition("#")
+        found = (ROOT / file).parent / path if path else ROOT / file
+        assert found.exists(), target
+        assert not heading or heading in _headings(found), target
+
+
+def _headings(file: Path) -> set[str]:
+    """By the names that links have for them."""
+    found = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def _settings() -> tuple[str, str, str]:

@@ -58,4 +58,4 @@ def test_an_upstream_that_is_not_configured(admin: AdminWire, name: str) -> None
 def test_the_state_of_each_upstream(admin: AdminWire) -> None:
     """The overview has every upstream, also one that nothing ever went to."""
     status = json.loads(admin.ask("GET", "/status").body)
-    assert status["upstreams"] == {name: {"state": "ok", "reason": ""} for name in (UPSTREAM, OTHER)}
+    assert status["upstreams"] == {name: {"state": "ok", "reason": "", "since": None} for name in (UPSTREAM, OTHER)}

@@ -4,7 +4,9 @@ A layer is streamed through tar, hash and compressor to its file, so that its si
 """
 
 import hashlib
+import io
 import json
+import os
 import platform
 import random
 import tarfile
@@ -301,3 +303,13 @@ def _compressed(chunks: Iterator[bytes], compression: Compression) -> Iterator[b
 
 def _json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def large_layer(file: Path) -> Path:
+    """An image's root with one large file that cannot be compressed, as `docker import` takes it."""
+    content = os.urandom(96 << 20)
+    with tarfile.open(file, "w") as archive:
+        member = tarfile.TarInfo("content")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file

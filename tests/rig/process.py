@@ -26,6 +26,10 @@ class Process(ABC):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.log = directory / f"{self.name}.log"
+        self.environment: dict[str, str] = {}
+        """What it gets beside what is in our own."""
+        self.inherited: tuple[int, ...] = ()
+        """Descriptors that it inherits."""
         self._child: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -63,6 +67,8 @@ class Process(ABC):
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                env=os.environ | self.environment,
+                pass_fds=self.inherited,
             )
         try:
             until(lambda: not self.is_running or self.is_ready(), f"{self.name} is ready", self.deadline)

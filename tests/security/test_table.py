@@ -16,7 +16,7 @@ from tests.security.people import ACME, GLOBEX, LIMITED, PEOPLE, Person
 NEVER_SEEN = digest_of(b"what nobody ever pushed")
 CHALLENGE = 'Basic realm="registry-mirror", charset="UTF-8"'
 # What differs from one answer to the next, whatever was asked, or goes with the length of what was.
-_PASSING = ("Date", "Docker-Upload-UUID", "Location", "Content-Length")
+_PASSING = ("Date", "Docker-Upload-UUID", "Location", "Content-Length", "X-Request-Id")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Keeper:
 
     def __init__(self, grants: Grants, adopter: Adopter | None) -> None:
         self._grants = grants
-        self._adopter = adopter
+        self.adopter = adopter
         self._waiting: OrderedDict[tuple[Repository, Digest], Manifest] = OrderedDict()
         self._news = asyncio.Queue[tuple[Repository, Digest]]()
 
@@ -98,4 +98,4 @@ class Keeper:
         return held is not None and not await self._grants.is_loose(repository, digest)
 
     async def _adopted(self, repository: Repository, digest: Digest) -> bool:
-        return self._adopter is not None and await self._adopter.adopt(repository, digest)
+        return self.adopter is not None and await self.adopter.adopt(repository, digest)

@@ -63,7 +63,7 @@ class Through:
         self._tags = tags
         self._keeper = keeper
         self._borrower = borrower
-        self._adopter = adopter
+        self.adopter = adopter
         self._clock = clock
         self._pushing: dict[Repository, float] = {}
 
@@ -105,7 +105,7 @@ class Through:
                 if size is None:
                     raise
                 return Stored(digest, _BLOB, size, Origin.MISS)
-        if self._adopter and await self._adopter.adopt(repository, digest):
+        if self.adopter and await self.adopter.adopt(repository, digest):
             return await self.here.blob(repository, digest)
         return None
 
