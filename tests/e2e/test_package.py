@@ -141,6 +141,7 @@ def test_life(package: Path, directory: Path, host: Machine, layout: Layout) -> 
     host.do("systemctl", "disable", _SERVICE)
     host.do("dpkg", "--install", new)
     assert host.run("systemctl", "is-enabled", _SERVICE).stdout == "disabled\n"
+    host.do("systemctl", "enable", _SERVICE)
 
     said = host.do("dpkg", "--remove", "registry-mirror")
     assert "1 image(s) are ON THIS HOST ALONE" in said
@@ -149,6 +150,10 @@ def test_life(package: Path, directory: Path, host: Machine, layout: Layout) -> 
     assert host.run("ls", "/usr/lib/registry-mirror").returncode
     host.do("ls", "/var/lib/registry-mirror/journal.db", "/etc/registry-mirror/config.toml")
     assert _leases(host)
+
+    host.do("dpkg", "--install", new)
+    assert host.state(_SERVICE) == "active"
+    assert _jobs(host) == jobs
 
     host.do("dpkg", "--purge", "registry-mirror")
     assert not _leases(host)
