@@ -14,7 +14,8 @@ from tests.rig.images import Layout, build_image, busybox
 from tests.rig.machine import Machine
 from tests.rig.until import until
 
-pytestmark = pytest.mark.slow
+# The first test of a fresh checkout downloads a Debian and the libraries.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 _UPSTREAM = "registry.test"
 _IMAGE = f"{_UPSTREAM}/team/app:v1"
