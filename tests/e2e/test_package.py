@@ -158,5 +158,5 @@ def test_life(package: Path, directory: Path, host: Machine, layout: Layout) -> 
 
     host.do("dpkg", "--purge", "registry-mirror")
     assert not _leases(host)
-    assert not _everything(host) ^ before
+    assert _everything(host) == before
     assert host.do("systemctl", "--failed", "--quiet", "--plain") == ""
