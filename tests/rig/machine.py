@@ -18,6 +18,8 @@ from tests.rig.process import Process
 _SUITE = "bookworm"
 _ROOT = Path(__file__).parents[2] / ".run/debian-bookworm"
 _ANSWER = 120.0
+_ALONE = ("--register=no", "--keep-unit", "--private-network")
+_UNIFIED = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}  # cgroups as a host with Debian 12 has them
 _SETTLED = {"running", "degraded"}
 # In a mount namespace of its own, with which the overlay goes away, however this ends.
 _BOOT = """
@@ -27,17 +29,20 @@ exec systemd-nspawn "$@"
 """
 
 
-def prepare() -> None:
-    """Make its root, unless an earlier run did. Takes a minute, and asks the archive that apt gets Debian from."""
-    make(_ROOT, _SUITE, PACKAGES[_SUITE])
-
-
 def why_not() -> str:
-    """Why no machine can be booted here; empty if one can."""
+    """Why no machine can be booted here; empty if one can. Makes the root first, unless an earlier run did."""
     if os.geteuid():
         return "a booted Debian needs root"
     absent = [program for program in ("debootstrap", "systemd-nspawn") if not shutil.which(program)]
-    return f"not installed: {', '.join(absent)}" if absent else ""
+    if absent:
+        return f"not installed: {', '.join(absent)}"
+    try:
+        make(_ROOT, _SUITE, PACKAGES[_SUITE])
+    except (subprocess.CalledProcessError, RuntimeError) as error:
+        return f"no root with Debian could be made: {error}"
+    probe = ["systemd-nspawn", *_ALONE, "--quiet", "--read-only", f"--directory={_ROOT}", "true"]
+    done = subprocess.run(probe, env=os.environ | _UNIFIED, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return f"systemd-nspawn cannot: {done.stderr.decode().strip()}" if done.returncode else ""
 
 
 class Machine(Process):
@@ -57,12 +62,12 @@ class Machine(Process):
 
     def command(self) -> list[str]:
         """Boot it."""
-        alone = ["--register=no", "--keep-unit", "--private-network", f"--machine=test-{secrets.token_hex(4)}"]
         binds = [f"--bind={self.shared}", f"--bind={self._store}:/var/lib/containerd"]
-        nspawn = ["--quiet", f"--directory={self._overlay}/root", "--boot", *alone, *binds]
+        name = f"--machine=test-{secrets.token_hex(4)}"
+        nspawn = ["--quiet", f"--directory={self._overlay}/root", "--boot", *_ALONE, name, *binds]
         room = ["unshare", "--mount", "--propagation", "private"]
-        unified = ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"]  # as a host with Debian 12 has it
-        return [*unified, *room, "sh", "-ec", _BOOT, "boot", str(_ROOT), str(self._overlay), *nspawn]
+        environment = ["env", *(f"{key}={value}" for key, value in _UNIFIED.items())]
+        return [*environment, *room, "sh", "-ec", _BOOT, "boot", str(_ROOT), str(self._overlay), *nspawn]
 
     def is_ready(self) -> bool:
         """Whether its systemd has started all that it is to start."""
