@@ -21,7 +21,9 @@ from mirror.cli.screen import fail
 _CONNECTED_WITHIN = 5.0
 
 socket_option = click.option(
-    "--socket", type=click.Path(path_type=Path), help="The admin socket, instead of the one in the settings."
+    "--socket",
+    type=click.Path(readable=False, path_type=Path),  # whether we may use it is the kernel's to say
+    help="The admin socket, instead of the one in the settings.",
 )
 
 

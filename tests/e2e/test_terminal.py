@@ -241,8 +241,10 @@ def test_no_daemon(directory: Path) -> None:
         assert done.stderr == f"registry-mirror: no daemon answers at {socket}: systemctl status registry-mirror\n"
 
 
-def test_an_operator_who_may_not(daemon: Daemon) -> None:
-    """He is told who may."""
+def test_an_operator_who_may_not(scratch: Path, daemon: Daemon) -> None:
+    """He is told who may, whether he sees the socket or not."""
+    for directory in (scratch, daemon.directory.parent, daemon.directory):
+        directory.chmod(0o755)
     socket = daemon.directory / "admin.sock"
     code = (
         "import os, sys; from mirror.cli import main; import mirror.cli.status, mirror.cli.limits; "
