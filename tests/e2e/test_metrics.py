@@ -115,6 +115,7 @@ def _rows(scrape: Scrape) -> Iterator[tuple[str, str, str, str]]:
             yield name, family.type, ", ".join(sorted(labels)), family.documentation
 
 
+@pytest.mark.slow
 def test_containerd_is_away(daemon: Daemon, containerd: Containerd) -> None:
     """What cannot be asked is left out, and the rest is told."""
     containerd.pause()

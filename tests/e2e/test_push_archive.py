@@ -177,6 +177,7 @@ def test_damaged_archives(daemon: Daemon, directory: Path, layout: Layout) -> No
         assert (done.returncode, words in done.stderr) == (1, True), done
 
 
+@pytest.mark.slow
 def test_the_daemon_restarts(
     daemon: Daemon, containerd: Containerd, registry: Registry, directory: Path, name: str
 ) -> None:

@@ -20,6 +20,9 @@ from tests.rig.programs import missing_privilege
 from tests.rig.until import until
 from tests.rig.ways import ADDRESSES, CENTRAL, HOST, REGISTRY, Builder, Central, Host, Way
 
+# Three machines are set up, for any of them.
+pytestmark = pytest.mark.slow
+
 WAYS: tuple[Way, ...] = get_args(Way)
 CLIENTS = ["docker", "skopeo", "buildah", "ctr"]
 LAYERS = 2
@@ -102,7 +105,6 @@ def test_the_registry_is_cut_off_during_a_deploy(client: Client, builder: Builde
     _is_central(site, repository, pushed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("client", ["skopeo"], indirect=True)
 def test_a_push_while_the_registry_is_cut_off(client: Client, builder: Builder, site: Site, repository: str) -> None:
     """The whole deploy goes as ever; behind a front, as long as the builder reaches that."""
@@ -125,7 +127,6 @@ def test_a_push_does_not_pass_the_front(client: Client, builder: Builder, site: 
     assert max(request.taken for request in passed) < SMALL
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["behind a front"], indirect=True)
 @pytest.mark.parametrize("client", ["ctr"], indirect=True)
 def test_manifests_that_pass_the_front(client: Client, builder: Builder, site: Site, repository: str) -> None:
@@ -146,7 +147,6 @@ def _with_manifest(passed: list[Passed]) -> list[Passed]:
     return passed if any(request.method == "PUT" for request in passed) else []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["behind a front"], indirect=True)
 @pytest.mark.parametrize("client", CLIENTS, indirect=True)
 def test_a_pull_past_the_front(client: Client, builder: Builder, site: Site, repository: str, directory: Path) -> None:
@@ -172,7 +172,6 @@ def _with_layers(passed: list[Passed]) -> list[Passed]:
     return passed if len(got) > LAYERS else []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["behind a front"], indirect=True)
 @pytest.mark.parametrize("client", ["ctr"], indirect=True)
 def test_a_pull_while_the_mirror_is_away(

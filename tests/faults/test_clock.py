@@ -34,6 +34,7 @@ def _push(wire: Wire, image: Pushed) -> None:
     assert wire.push_manifest("team/app", "v1", image.raw).status == 201
 
 
+@pytest.mark.slow
 def test_set_forward_during_a_push(daemon: ClockedDaemon, containerd: Containerd, registry: Registry) -> None:
     """The leases of what was not acknowledged have run out by that: the client hears what is gone, and begins anew.
 
@@ -58,6 +59,7 @@ def test_set_forward_during_a_push(daemon: ClockedDaemon, containerd: Containerd
     assert registry.blob("team/app", digest_of(image.layer)) == image.layer
 
 
+@pytest.mark.slow
 def test_set_during_an_outage(daemon: ClockedDaemon, containerd: Containerd, registry: Registry) -> None:
     """Set forward or back, what was acknowledged is held and is tried again as soon as the upstream is there.
 

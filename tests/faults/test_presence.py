@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
@@ -30,6 +32,7 @@ def push(daemon: Daemon) -> Answer:
     return Wire(daemon.url, patience=IMPATIENT).ask("POST", "/v2/team/app/blobs/uploads/")
 
 
+@pytest.mark.slow
 def test_one_that_hangs(daemon: Daemon, containerd: Containerd) -> None:
     """Requests fail at once with the reason, those under way too; when it goes on, so does the push."""
     wire = Wire(daemon.url)

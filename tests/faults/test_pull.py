@@ -63,6 +63,7 @@ def test_killed_in_the_middle(daemon: Daemon, containerd: Containerd, proxy: Pro
     until(lambda: not _left(containerd), "nothing is left of the first time")
 
 
+@pytest.mark.slow
 def test_an_upstream_that_is_frozen(daemon: Daemon, registry: Registry, proxy: Proxy) -> None:
     """It takes connections and answers nothing: each question ends in time, and after some of them at once."""
     registry.pause()

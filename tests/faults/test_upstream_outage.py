@@ -30,6 +30,7 @@ def test_it_costs_single_probes(way: Way, registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("settings", [ONE_SLOT])
+@pytest.mark.slow
 def test_a_stall_frees_its_slot(way: Way) -> None:
     """A blob that stalls for ever is given up, so that the next job has its turn although there is one slot."""
     way.proxy.arm(Stall(1000), "PUT|PATCH", UPLOAD)

@@ -175,6 +175,7 @@ def test_an_old_version(secured: Secured) -> None:
     assert secured.wire(shown=ALICE.header).ask("GET", "/v2/").status == 200
 
 
+@pytest.mark.slow
 def test_the_wrong_port(secured: Secured) -> None:
     """Plain HTTP on a port with TLS is hung up on, TLS on a plain one is refused; the log has no crash of it."""
     with secured.connect("tls") as connection:
