@@ -18,6 +18,7 @@ from mirror.app.caveats import caveats
 from mirror.app.connection import secrets, trust
 from mirror.app.listeners import Proofs, server_tls
 from mirror.app.secrets import looked_at
+from mirror.app.tracing import INSTALL, exporter
 from mirror.config.kinds import File, Section
 from mirror.config.problems import Problem, problems
 from mirror.config.shape import Leaf, leaves
@@ -69,7 +70,7 @@ def check(path: Path) -> list[Problem]:
     found = problems(path)
     if not found:
         settings = config.load(path)
-        found = [*_exposed(path), *_in_files(settings), *_places(settings), *caveats(settings)]
+        found = [*_exposed(path), *_in_files(settings), *_places(settings), *_missing(settings), *caveats(settings)]
     return sorted(found, key=lambda problem: problem.is_warning)
 
 
@@ -151,6 +152,16 @@ def _why(error: Exception) -> str:
     if "KEY_VALUES_MISMATCH" in text:
         return "the key is not that of the certificate"
     return _PLACE.sub("", f"cannot be used: {text}" if text.startswith("[") else text)
+
+
+def _missing(settings: config.Settings) -> Iterator[Problem]:
+    """What has to be installed beside us."""
+    if settings.tracing.endpoint:
+        try:
+            exporter()
+        except config.SettingsError:
+            reason = "needs OpenTelemetry, which is not installed here"
+            yield Problem(("tracing", "endpoint"), reason, f"{INSTALL}, where the daemon runs.")
 
 
 def _exposed(path: Path) -> Iterator[Problem]:

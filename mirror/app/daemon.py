@@ -55,6 +55,7 @@ class Daemon:
         self.clock = rooms.clock
         self._rooms = rooms
         self.metrics = rooms.metrics
+        self.tracer = rooms.tracer
         self.breakers = rooms.breakers
         self.replication = Replication(settings, rooms, board)
         self.registries = Registries(frozenset(settings.upstreams), settings.default_upstream)
@@ -142,6 +143,7 @@ class Daemon:
             snapshots=rooms.snapshots,
             platforms=[parse_platform(name) for name in names],
             board=board,
+            tracer=rooms.tracer,
         )
         attempt = self.space.evictor.around(self.replication.restorer.around(unpacker.attempt))
         at_once = settings.unpack.images
@@ -172,6 +174,7 @@ def _blob_push(
         lend=lend,
         arrivals=arrivals,
         observer=rooms.metrics,
+        tracer=rooms.tracer,
     )
 
 
@@ -211,6 +214,7 @@ def _manifest_push(
         coming=coming,
         arrivals=arrivals,
         observer=rooms.metrics,
+        tracer=rooms.tracer,
     )
 
 

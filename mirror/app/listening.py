@@ -83,6 +83,7 @@ async def _serve(
         traffic=traffic,
         clock=daemon.clock,
         answered=daemon.metrics.answered,
+        tracer=daemon.tracer,
     )
     runner = await stack.enter_async_context(_running(app, line=http.line, headers=http.headers))
     if runner.server is None:

@@ -30,7 +30,7 @@ class Replication:
         self.limits = Limits(rooms.clock, settings.replication.rate or None, rates)
         carriers = {name: self._carrier(name) for name in settings.upstreams}
         fallback = FallbackTags(rooms.grants)
-        self.head_start = HeadStart(carriers, rooms.clock)
+        self.head_start = HeadStart(carriers, rooms.clock, rooms.tracer)
         self.restorer = Restorer(
             content=rooms.content,
             leases=rooms.leases,
@@ -47,6 +47,7 @@ class Replication:
             carriers=carriers,
             fallback=fallback,
             board=board,
+            tracer=rooms.tracer,
         )
         self._attempts = {
             Kind.REPLICATE: self.restorer.around(replicator.attempt),
@@ -70,6 +71,7 @@ class Replication:
             turns=Turns(self._settings.replication.blobs),
             throttle=self.limits.throttle(name),
             observer=self._rooms.metrics,
+            tracer=self._rooms.tracer,
         )
 
     def worker(self, kind: Kind, wiring: Wiring) -> Worker:

@@ -9,6 +9,7 @@ from yarl import URL
 
 from mirror import config
 from mirror.app.connection import connection
+from mirror.app.tracing import tracing
 from mirror.containerd.channel import Channel
 from mirror.containerd.containers import ContainerRecords
 from mirror.containerd.content import ContentStore
@@ -23,6 +24,7 @@ from mirror.containerd.snapshots import Snapshotter
 from mirror.containerd.stream import StreamImporter
 from mirror.containerd.timing import Timing
 from mirror.core.jobs import Backoff
+from mirror.core.ports import Tracer
 from mirror.core.replication.breaker import Breaker
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
@@ -43,15 +45,17 @@ _LONGEST_BETWEEN_PROBES = 30.0
 class Rooms:
     """What the rules work with: containerd, the journal and the upstreams, open and ready."""
 
-    def __init__(self, settings: config.Settings, database: Database) -> None:
+    def __init__(self, settings: config.Settings, database: Database, tracer: Tracer) -> None:
         self.clock = SystemClock()
         self.random = random.SystemRandom()
         self.database = database
         self.metrics = Meters()
+        self.tracer = tracer
         self.channel = Channel(
             settings.containerd.address,
             settings.containerd.namespace,
-            interceptors=[Timing(self.metrics.called, self.clock)],
+            interceptors=[Timing(self.metrics.called, self.clock, tracer)],
+            tracer=tracer,
         )
         self.probe = Probe(self.channel, settings.containerd.snapshotter)
         self.files = ContentFiles()
@@ -75,8 +79,9 @@ class Rooms:
     @classmethod
     async def open(cls, settings: config.Settings, stack: AsyncExitStack) -> "Rooms":
         """Open the journal, the channel to containerd and the upstreams' connection pools; `stack` closes them."""
+        tracer = stack.enter_context(tracing(settings.tracing))
         database = await stack.enter_async_context(Database(settings.journal.path))
-        rooms = cls(settings, database)
+        rooms = cls(settings, database, tracer)
         stack.push_async_callback(rooms.channel.close)
         for name, upstream in settings.upstreams.items():
             transport = rooms.transport(name, upstream, settings.replication.stall)
@@ -96,7 +101,7 @@ class Rooms:
             clock=self.clock,
             breaker=self.breakers[name],
             stall=stall,
-            traces=[timing(partial(self.metrics.asked, name), self.clock)],
+            traces=[timing(partial(self.metrics.asked, name), self.clock, self.tracer, URL(upstream.url))],
         )
 
     def _breaker(self, settings: config.Settings, name: str) -> Breaker:

@@ -44,4 +44,5 @@ def make_worker(
         failures=wiring.failures,
         changed=wiring.changed,
         observer=rooms.metrics,
+        tracer=rooms.tracer,
     )

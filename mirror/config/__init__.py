@@ -2,7 +2,7 @@
 
 from mirror.config.access import Identity, Jwt, Kind, Rule
 from mirror.config.file import DEFAULT_PATH, SettingsError, load
-from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdown, Unpack, Uploads
+from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdown, Tracing, Unpack, Uploads
 from mirror.config.listeners import Admin, Callers, Http, Listener, Tenants, Tls, push_socket
 from mirror.config.settings import Settings
 from mirror.config.upstreams import PullThrough, Replication, Upstream
@@ -30,6 +30,7 @@ __all__ = [
     "Shutdown",
     "Tenants",
     "Tls",
+    "Tracing",
     "Unpack",
     "Uploads",
     "Upstream",

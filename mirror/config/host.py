@@ -8,6 +8,8 @@ import msgspec
 from mirror.config.kinds import AtOnce, Bytes, Count, Duration, Percent, Seconds, Section, Text
 from mirror.oci.platforms import parse_platform
 
+Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/?#]")]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Namespace = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", max_length=76)]
 
 
@@ -116,3 +118,15 @@ class Log(Section, frozen=True):
     format: Literal["auto", "json", "console", "journald"] = "auto"
     """`journald` for systemd's journal, with a field for each key, `json` for programs, `console` for people; `auto` is
     what standard error leads to."""
+
+
+class Tracing(Section, frozen=True):
+    """Which collector is told what is done for each push, as spans of OpenTelemetry. Takes the extra `tracing`."""
+
+    endpoint: Address | None = None
+    """Where it takes OTLP over HTTP, without `/v1/traces`; if this is not set, nothing is told.
+
+    Example: "http://127.0.0.1:4318"
+    """
+    sample: Ratio = 1.0
+    """The share of the traces that is told, of those that begin here; of the others their first span says it."""

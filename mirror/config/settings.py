@@ -3,7 +3,7 @@
 import msgspec
 
 from mirror.config.access import Identity, Kind, Rule
-from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdown, Unpack, Uploads
+from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdown, Tracing, Unpack, Uploads
 from mirror.config.kinds import Section
 from mirror.config.listeners import Admin, Callers, Http, Listener, Tenants
 from mirror.config.upstreams import Replication, Upstream
@@ -36,6 +36,7 @@ class Settings(Section, frozen=True):
     uploads: Uploads = Uploads()
     shutdown: Shutdown = Shutdown()
     log: Log = Log()
+    tracing: Tracing = Tracing()
 
     def __post_init__(self) -> None:
         if self.default_upstream not in self.upstreams:

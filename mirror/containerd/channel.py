@@ -13,6 +13,7 @@ import grpc.aio
 from grpc import StatusCode
 
 from mirror.core.errors import StoreUnavailableError
+from mirror.core.ports import Tracer, Untraced
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -58,8 +59,8 @@ class Channel:
     """A lasting connection to the containerd at `socket`, speaking for `namespace`.
 
     It connects by itself, and again after a restart of containerd; calls made in between fail at once. `deadline` is
-    what a call may take, in seconds, unless it says otherwise; `interceptors` are around each one. Make it inside the
-    running event loop.
+    what a call may take, in seconds, unless it says otherwise; `interceptors` are around each one that has one answer,
+    and `tracer` knows what each is a part of. Make it inside the running event loop.
     """
 
     def __init__(
@@ -69,16 +70,21 @@ class Channel:
         *,
         deadline: float = 10.0,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         self.grpc = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS, interceptors=interceptors)
         self.namespace = namespace
         self._deadline = deadline
+        self._tracer = tracer or Untraced()
         self._suspended: str | None = None
         self._waiting: set[asyncio.Timeout] = set()
 
     def metadata(self, lease: str = "") -> grpc.aio.Metadata:
-        """The headers of a call: the namespace, and the lease that shall hold what the call makes."""
+        """The headers of a call: the namespace, the lease that shall hold what the call makes, and the trace."""
         headers = grpc.aio.Metadata(("containerd-namespace", self.namespace))
+        if trace := self._tracer.current():
+            for name, value in trace.headers.items():
+                headers.add(name, value)
         if lease:
             headers.add("containerd-lease", lease)
         return headers

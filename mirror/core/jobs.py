@@ -12,6 +12,7 @@ from mirror.core.errors import (
     UpstreamError,
 )
 from mirror.core.timeline import Arrival, Timeline
+from mirror.core.trace import Trace
 from mirror.oci.errors import RegistryError
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Reference, Repository
@@ -55,7 +56,8 @@ FINISHED = frozenset({State.DONE, State.SKIPPED, State.PARKED, State.CANCELLED})
 class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
-    `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came.
+    `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came,
+    `trace` the span that it is acknowledged in.
     """
 
     repository: Repository
@@ -67,6 +69,7 @@ class NewJob:
     subject: Digest | None = None
     referrer: Descriptor | None = None
     arrival: Arrival | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class Job:
     """An acknowledged push or delete on its way; a greater `id` was acknowledged later.
 
     `lease` holds what was pushed; it is empty for a delete, which holds nothing. `created` is the Unix time of its
-    acknowledgement; the timeline, as it was when this was read, says nothing about which job it is.
+    acknowledgement; the timeline, as it was when this was read, and the span that it was acknowledged in say nothing
+    about which job it is.
     """
 
     id: int
@@ -96,6 +100,7 @@ class Job:
     lease: str
     created: float
     timeline: Timeline = field(default=Timeline(), compare=False)
+    trace: Trace | None = field(default=None, compare=False)
 
     @property
     def image(self) -> str:

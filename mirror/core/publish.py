@@ -14,9 +14,22 @@ from mirror.core.errors import JournalUnavailableError
 from mirror.core.isolation import Isolation
 from mirror.core.jobs import Job, NewJob
 from mirror.core.leases import let_go
-from mirror.core.ports import Candidate, Clock, Content, Grants, Images, Jobs, Leases, Nobody, Observer
+from mirror.core.ports import (
+    Candidate,
+    Clock,
+    Content,
+    Grants,
+    Images,
+    Jobs,
+    Leases,
+    Nobody,
+    Observer,
+    Tracer,
+    Untraced,
+)
 from mirror.core.signal import Signal
 from mirror.core.timeline import Arrival, Arrivals
+from mirror.core.trace import IMAGE, JOB, MANIFEST
 from mirror.core.verify import Verification
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.manifest import Descriptor, Manifest, parse_manifest
@@ -84,6 +97,7 @@ class ManifestPush:
         coming: Coming | None = None,
         arrivals: Arrivals | None = None,
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._content = content
         self._images = images
@@ -101,6 +115,7 @@ class ManifestPush:
         self._coming = coming
         self._arrivals = arrivals or Arrivals()
         self._observer = observer or Nobody()
+        self._tracer = tracer or Untraced()
         # One lock for all: the journal's order of pushes and the image record's last move must never disagree.
         self._acknowledging = asyncio.Lock()
         self._in_flight: set[str] = set()
@@ -153,8 +168,11 @@ class ManifestPush:
             await verification.ask(candidate)
 
     async def _put(self, repository: Repository, reference: Reference, manifest: Manifest, arrival: Arrival) -> Job:
-        async with self._evictions.shared():
-            job = await self._acknowledge(repository, reference, manifest, arrival=arrival)
+        said = {IMAGE: repository.image(reference), MANIFEST: manifest.digest}
+        with self._tracer.span("manifest.acknowledge", said) as span:
+            async with self._evictions.shared():
+                job = await self._acknowledge(repository, reference, manifest, arrival=arrival)
+            span.note({JOB: job.id})
         _log.info("push.acknowledged", job=job.id, image=job.image, digest=job.digest)
         await self._settle(repository, manifest)
         return job
@@ -255,6 +273,7 @@ class ManifestPush:
             subject=manifest.subject.digest if manifest.subject else None,
             referrer=manifest.referrer if manifest.subject else None,
             arrival=arrival,
+            trace=self._tracer.current(),
         )
 
     async def _store(

@@ -15,9 +15,23 @@ from mirror.core.errors import DigestMismatchError, JournalUnavailableError, Sto
 from mirror.core.fairness import AtOnce
 from mirror.core.leases import let_go
 from mirror.core.party import NOBODY, Party
-from mirror.core.ports import Claim, Clock, Content, Grants, Ingest, Leases, Nobody, Observer, UploadRow, Uploads
+from mirror.core.ports import (
+    Claim,
+    Clock,
+    Content,
+    Grants,
+    Ingest,
+    Leases,
+    Nobody,
+    Observer,
+    Tracer,
+    Untraced,
+    UploadRow,
+    Uploads,
+)
 from mirror.core.sessions import Sessions
 from mirror.core.timeline import Arrival, Arrivals, Blobs
+from mirror.core.trace import BLOB, SIZE
 from mirror.core.upload import Chunk, check_length, check_size, check_start
 from mirror.oci.errors import Problem, RegistryError
 from mirror.oci.names import Digest, Repository
@@ -88,6 +102,7 @@ class BlobPush:
         lend: Lend | None = None,
         arrivals: Arrivals | None = None,
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._content = content
         self._leases = leases
@@ -103,6 +118,7 @@ class BlobPush:
         self._lend = lend
         self._arrivals = arrivals or Arrivals()
         self._observer = observer or Nobody()
+        self._tracer = tracer or Untraced()
         self._at_once = AtOnce(limits.at_once, Problem.TOO_MANY_UPLOADS, _TRY_AGAIN)
         self._sessions = Sessions(limits.sessions)
         self._lease_seconds = max(_SHORTEST_LEASE, 2 * max_age)
@@ -229,7 +245,8 @@ class BlobPush:
             await self._receive(upload, ingest, chunk, others)
             last_byte = self._clock.now()
             try:
-                await ingest.commit(digest)
+                with self._tracer.span("blob.commit", {BLOB: digest, SIZE: ingest.offset}):
+                    await ingest.commit(digest)
             except DigestMismatchError as error:
                 await self._drop(upload)
                 raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error

@@ -8,9 +8,10 @@ import structlog
 from mirror.core.concurrency import Locks
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
 from mirror.core.layers import extractions
-from mirror.core.ports import Content, Extraction, Grants, Snapshots
+from mirror.core.ports import Content, Extraction, Grants, Snapshots, Tracer, Untraced
 from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
+from mirror.core.trace import BLOB, RESULT, SIZE
 from mirror.oci.manifest import (
     MAX_MANIFEST,
     Descriptor,
@@ -43,13 +44,21 @@ class Unpacker:
     """
 
     def __init__(
-        self, *, content: Content, grants: Grants, snapshots: Snapshots, platforms: Sequence[Platform], board: Board
+        self,
+        *,
+        content: Content,
+        grants: Grants,
+        snapshots: Snapshots,
+        platforms: Sequence[Platform],
+        board: Board,
+        tracer: Tracer | None = None,
     ) -> None:
         self._content = content
         self._grants = grants
         self._snapshots = snapshots
         self._platforms = platforms
         self._board = board
+        self._tracer = tracer or Untraced()
         self._locks = Locks()
 
     async def attempt(self, task: Task) -> Outcome:
@@ -103,19 +112,22 @@ class Unpacker:
         progress.layers_of, progress.of = len(layers), sum(layer.size for layer in layers)
         for config, steps in plans:
             for step in steps:
-                await self._ensure(step, job.lease)
+                with self._tracer.span("layer.unpack", {BLOB: step.layer.digest, SIZE: step.layer.size}) as span:
+                    span.note({RESULT: await self._ensure(step, job.lease)})
                 progress.layers_done += 1
                 progress.done += step.layer.size
             if steps:
                 await self._snapshots.attach(config.digest, steps[-1].chain_id)
 
-    async def _ensure(self, step: Extraction, lease: str) -> None:
+    async def _ensure(self, step: Extraction, lease: str) -> str:
+        """See a layer unpacked; says whether it was `found` so or had to be `unpacked`."""
         async with self._locks.alone(step.chain_id):  # images that share a layer wait for it
             if await self._snapshots.hold(lease, step):
                 _log.info("layer.found", layer=step.layer.digest, chain_id=step.chain_id)
-                return
+                return "found"
             await self._snapshots.extract(step, lease)
             _log.info("layer.unpacked", layer=step.layer.digest, chain_id=step.chain_id)
+            return "unpacked"
 
 
 def _best(images: Iterable[_Image], platform: Platform, *, exact: bool) -> _Image | None:

@@ -12,8 +12,9 @@ from mirror.core.failures import Failures
 from mirror.core.jobs import Backoff, Job, Kind, Outcome, Random, State, Task, decide
 from mirror.core.leases import JobLeases
 from mirror.core.outlast import outlast
-from mirror.core.ports import Clock, Jobs, Leases, Nobody, Observer, Rule
+from mirror.core.ports import Attributes, Clock, Jobs, Leases, Nobody, Observer, Rule, Tracer, Untraced
 from mirror.core.signal import Signal
+from mirror.core.trace import ATTEMPT, IMAGE, JOB, MANIFEST, STATE
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Worker:
         failures: Failures,
         changed: Signal,
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._kind = kind
         self._attempt = attempt
@@ -71,6 +73,7 @@ class Worker:
         self._claims = 0
         self._changed = changed
         self._observer = observer or Nobody()
+        self._tracer = tracer or Untraced()
         self._job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=in_flight, changed=changed)
 
     async def run(self) -> None:
@@ -103,7 +106,7 @@ class Worker:
         job = task.job
         try:
             with bound_contextvars(kind=self._kind, job=job.id, image=job.image, digest=job.digest):
-                outcome, now = await self._outcome(task), self._clock.now()
+                outcome, now = await self._traced(task), self._clock.now()
                 self._observer.attempted(task, outcome, now)
                 await outlast(self._clock, lambda: self._jobs.settle(task, outcome, now))
                 await outlast(self._clock, lambda: self._job_leases.release(job))
@@ -111,6 +114,17 @@ class Worker:
             self._running[job.repository.registry] -= 1
             self._slots.release()
             self._changed.fire()
+
+    async def _traced(self, task: Task) -> Outcome:
+        """Attempt a task in the trace of its push."""
+        job = task.job
+        said: Attributes = {JOB: job.id, IMAGE: job.image, MANIFEST: job.digest, ATTEMPT: task.attempts + 1}
+        with self._tracer.joined(f"task.{self._kind}", job.trace, said) as span:
+            outcome = await self._outcome(task)
+            span.note({STATE: outcome.state})
+            if outcome.state in {State.PENDING, State.PARKED}:
+                span.fail(outcome.reason)
+        return outcome
 
     async def _outcome(self, task: Task) -> Outcome:
         _log.info("task.started", attempt=task.attempts + 1)

@@ -54,7 +54,7 @@ def request_log(clock: Clock, answered: Answered) -> Middleware:
                 return response
             finally:
                 seconds = clock.monotonic() - began
-                answered(_method(request), _route(request), status, seconds)
+                answered(method_of(request), route_of(request), status, seconds)
                 if QUIET not in request:
                     _log.info(
                         "http.request",
@@ -84,12 +84,12 @@ async def name_request(request: web.Request, response: web.StreamResponse) -> No
         response.headers[_ID_HEADER] = request[REQUEST_ID]
 
 
-def _method(request: web.Request) -> str:
+def method_of(request: web.Request) -> str:
     """One of those that there are: clients may call theirs what they like."""
     return request.method if request.method in hdrs.METH_ALL else "other"
 
 
-def _route(request: web.Request) -> str:
+def route_of(request: web.Request) -> str:
     """The pattern of the path, of which there are a few."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else "none"

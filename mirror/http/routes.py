@@ -8,7 +8,7 @@ from aiohttp import web
 from mirror.core.discover import Discovery
 from mirror.core.fairness import Meter
 from mirror.core.follow import Follow
-from mirror.core.ports import Clock
+from mirror.core.ports import Clock, Tracer
 from mirror.core.publish import ManifestPush
 from mirror.core.push import BlobPush
 from mirror.core.registries import Registries
@@ -27,6 +27,7 @@ from mirror.http.referrers import ReferrerHandlers
 from mirror.http.status import StatusHandlers
 from mirror.http.tags import TagHandlers
 from mirror.http.tokens import TokenHandlers
+from mirror.http.tracing import tracing
 from mirror.http.traffic import Traffic
 from mirror.http.uploads import UploadHandlers
 
@@ -64,6 +65,7 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     traffic: Traffic,
     clock: Clock,
     answered: Answered,
+    tracer: Tracer,
 ) -> web.Application:
     """Build the `/v2/` application of one listener.
 
@@ -73,8 +75,9 @@ def application(  # noqa: PLR0913 - what it is made of, each by name
     bodies = BodyReader(limits.idle)
     guard = Guard(registries, limits.name)
     inside = identify(door, meter, clock)
+    log = request_log(clock, answered)
     app = web.Application(
-        middlewares=[timed, web.middleware(traffic), request_log(clock, answered), giving_back, errors, inside]
+        middlewares=[timed, web.middleware(traffic), tracing(tracer), log, giving_back, errors, inside]
     )
     app.on_response_prepare.append(name_request)
     app.on_response_prepare.append(_namespace(registries))

@@ -7,6 +7,7 @@ import msgspec
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import OLDEST, Queued, Rule
 from mirror.core.timeline import Arrival, Blobs, Timeline
+from mirror.core.trace import Trace
 from mirror.journal.db import Database, Session
 from mirror.journal.grants import content_key, insert_referrer
 from mirror.oci.names import Digest, Reference, Repository
@@ -189,7 +190,7 @@ def _array(names: frozenset[str]) -> str:
 
 
 def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[Kind, ...]) -> Job:
-    arrival = new.arrival if isinstance(new, NewJob) else None
+    arrival, trace = (new.arrival, new.trace) if isinstance(new, NewJob) else (None, None)
     job_id = session.insert(
         "insert_job",
         registry=new.repository.registry,
@@ -200,12 +201,14 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
         lease=lease,
         created=new.now,
         subject=new.subject if isinstance(new, NewJob) else None,
+        traceparent=trace.parent if trace else None,
+        tracestate=trace.state if trace else None,
         **_arrival_values(arrival),
     )
     for kind in kinds:
         session.rows("insert_task", job=job_id, kind=kind)
     timeline = Timeline(arrival)
-    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, timeline)
+    return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, timeline, trace)
 
 
 def _arrival_values(arrival: Arrival | None) -> dict[str, float | None]:
@@ -239,6 +242,7 @@ def read_job(row: sqlite3.Row) -> Job:
         lease=row["lease"],
         created=row["created"],
         timeline=_timeline(row),
+        trace=Trace(row["traceparent"], row["tracestate"]) if row["traceparent"] else None,
     )
 
 

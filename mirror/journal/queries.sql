@@ -121,10 +121,10 @@ AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.registry = :registry AND j.reposito
 -- name: insert_job
 INSERT INTO jobs (
     registry, repository, tag, digest, media_type, lease, created, subject,
-    first_byte, last_byte, sent_blobs, sent_bytes, present_blobs, present_bytes
+    first_byte, last_byte, sent_blobs, sent_bytes, present_blobs, present_bytes, traceparent, tracestate
 ) VALUES (
     :registry, :repository, :tag, :digest, :media_type, :lease, :created, :subject,
-    :first_byte, :last_byte, :sent_blobs, :sent_bytes, :present_blobs, :present_bytes
+    :first_byte, :last_byte, :sent_blobs, :sent_bytes, :present_blobs, :present_bytes, :traceparent, :tracestate
 );
 
 -- name: insert_task

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import aiohttp
 from yarl import URL
 
 from mirror.core.jobs import Backoff
@@ -26,11 +27,21 @@ def transport_to(
     tls: ssl.SSLContext | None = None,
     proxy: Proxy | None = None,
     stall: float = PATIENT,
+    traces: Sequence[aiohttp.TraceConfig] = (),
 ) -> Transport:
     """A transport with a breaker of its own, which nobody watches: once it is open it stays so."""
     clock = SystemClock()
     breaker = Breaker(clock=clock, random=random.SystemRandom(), backoff=Backoff(1.0, 1.0))
-    return Transport(URL(url), credentials=credentials, tls=tls, proxy=proxy, clock=clock, breaker=breaker, stall=stall)
+    return Transport(
+        URL(url),
+        credentials=credentials,
+        tls=tls,
+        proxy=proxy,
+        clock=clock,
+        breaker=breaker,
+        stall=stall,
+        traces=traces,
+    )
 
 
 class Leaps:

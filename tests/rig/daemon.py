@@ -69,6 +69,7 @@ class Daemon(Process):
             "shutdown": {"deadline": 5.0},
             "unpack": {},
             "log": {"format": "json"},
+            "tracing": {},
         }
 
     def command(self) -> list[str]:

@@ -47,7 +47,7 @@ class Wire:
     """Requests to one registry, each on a connection of its own; an answer may take `patience` seconds.
 
     Each comes from the address `source` and has the header `authorization`, where these are given; with `tls` it is one
-    of HTTPS.
+    of HTTPS. `headers` are on each one.
     """
 
     def __init__(
@@ -58,12 +58,13 @@ class Wire:
         source: str = "",
         authorization: str | None = None,
         tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         address = urlsplit(url)
         self._tls = tls
         self._patience = patience
         self._source = (source, 0) if source else None
-        self._headers = {} if authorization is None else {"Authorization": authorization}
+        self._headers = dict(headers or {}) | ({} if authorization is None else {"Authorization": authorization})
         self._host, self._port = address.hostname or "", address.port or 80
 
     def ask(

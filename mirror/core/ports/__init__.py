@@ -39,12 +39,15 @@ from mirror.core.ports.store import (
     StoreFacts,
 )
 from mirror.core.ports.time import Clock
+from mirror.core.ports.tracer import NOTHING, Attributes, Role, Span, Tracer, Untraced
 from mirror.core.ports.upstream import Incoming, Transfer, Upstream
 from mirror.core.ports.verifier import Candidate, Verifier
 
 __all__ = [
+    "NOTHING",
     "NO_CLAIM",
     "OLDEST",
+    "Attributes",
     "Blob",
     "Candidate",
     "Change",
@@ -71,14 +74,18 @@ __all__ = [
     "Push",
     "Queued",
     "Replacement",
+    "Role",
     "Rule",
     "Scratch",
     "ScratchFile",
     "Snapshot",
     "Snapshots",
+    "Span",
     "StoreFacts",
+    "Tracer",
     "Transfer",
     "Transfers",
+    "Untraced",
     "UploadRow",
     "Uploads",
     "Upstream",

@@ -7,10 +7,22 @@ import structlog
 
 from mirror.core.concurrency import Locks
 from mirror.core.errors import ContentMissingError, JournalUnavailableError, UpstreamError
-from mirror.core.ports import Clock, Content, Nobody, Observer, Transfer, Transfers, Upstream
+from mirror.core.ports import (
+    Attributes,
+    Clock,
+    Content,
+    Nobody,
+    Observer,
+    Tracer,
+    Transfer,
+    Transfers,
+    Untraced,
+    Upstream,
+)
 from mirror.core.replication.doubts import Doubts
 from mirror.core.replication.pace import Throttle
 from mirror.core.replication.turns import SMALL, Turns, Wish
+from mirror.core.trace import BLOB, RESULT, SIZE
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Repository
 
@@ -26,7 +38,7 @@ class Carrier:
     What breaks off is gone on with where the upstream says that it stopped, by this process or the next.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         upstream: Upstream,
         *,
@@ -36,6 +48,7 @@ class Carrier:
         turns: Turns,
         throttle: Throttle,
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._upstream = upstream
         self._content = content
@@ -44,6 +57,7 @@ class Carrier:
         self._turns = turns
         self._throttle = throttle
         self._observer = observer or Nobody()
+        self._tracer = tracer or Untraced()
         self._locks = Locks()
         self._listeners: dict[str, list[Reached]] = {}
         self._doubts = Doubts()
@@ -55,9 +69,10 @@ class Carrier:
             UpstreamError, StoreUnavailableError: it did not get there this time.
             ContentMissingError: it is neither here nor there.
         """
-        with self._told(blob, reached) as everybody:
+        said: Attributes = {BLOB: blob.digest, SIZE: blob.size}
+        with self._tracer.span("blob.replicate", said) as span, self._told(blob, reached) as everybody:
             async with self._locks.alone(blob.digest):
-                await self._bring(wish, blob, everybody)
+                span.note({RESULT: await self._bring(wish, blob, everybody)})
 
     @contextmanager
     def _told(self, blob: Descriptor, reached: Reached) -> Iterator[Reached]:
@@ -76,16 +91,18 @@ class Carrier:
             if not listeners:
                 del self._listeners[blob.digest]
 
-    async def _bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
-        repository = wish.repository
+    async def _bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> str:
+        """See a blob upstream; says whether it was `found` there, `mounted` or `sent`."""
+        repository, result = wish.repository, "found"
         if await self._is_there(repository, blob):
             _log.info("blob.found", blob=blob.digest)
             reached(blob.size)
         else:
             async with self._turns.turn(wish):
-                await self._transfer(repository, blob, reached)
+                result = await self._transfer(repository, blob, reached)
         self._doubts.end(_asked(repository, blob))
         await _noted(self._transfers.saw(repository, blob.digest, self._clock.now()))
+        return result
 
     async def _is_there(self, repository: Repository, blob: Descriptor) -> bool:
         """Ask for a blob, but not for ever: a registry may fail at that until the blob is sent again.
@@ -103,7 +120,7 @@ class Carrier:
                 self._doubts.grow(asked)
             raise
 
-    async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> None:
+    async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> str:
         if await self._content.size(blob.digest) is None:
             raise ContentMissingError(blob.digest)
         source = await self._transfers.elsewhere(repository, blob.digest)
@@ -117,6 +134,7 @@ class Carrier:
             await self._verify(repository, blob)
             self._observer.sent(repository.registry, blob.size)
         _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
+        return "sent" if transfer else "mounted"
 
     async def _verify(self, repository: Repository, blob: Descriptor) -> None:
         if not await self._upstream.has_blob(repository, blob):

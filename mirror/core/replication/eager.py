@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import structlog
 
 from mirror.core.errors import ContentMissingError, JournalUnavailableError, StoreUnavailableError, UpstreamError
-from mirror.core.ports import Clock
+from mirror.core.ports import Clock, Tracer, Untraced
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.turns import Wish
+from mirror.core.trace import Trace
 from mirror.oci.manifest import Descriptor
 from mirror.oci.names import Digest, Repository
 
@@ -24,16 +25,17 @@ class HeadStart:
     does not work is left at that.
     """
 
-    def __init__(self, carriers: Mapping[str, Carrier], clock: Clock) -> None:
+    def __init__(self, carriers: Mapping[str, Carrier], clock: Clock, tracer: Tracer | None = None) -> None:
         self._carriers = carriers
         self._clock = clock
-        self._offers: asyncio.Queue[tuple[Wish, Descriptor]] = asyncio.Queue(_OFFERS)
+        self._tracer = tracer or Untraced()
+        self._offers: asyncio.Queue[tuple[Wish, Descriptor, Trace | None]] = asyncio.Queue(_OFFERS)
 
     def offer(self, repository: Repository, digest: Digest, size: int) -> None:
         """A blob is here."""
         if not self._offers.full():
             wish = Wish(repository, size, self._clock.now())
-            self._offers.put_nowait((wish, Descriptor(digest=digest, size=size)))
+            self._offers.put_nowait((wish, Descriptor(digest=digest, size=size), self._tracer.current()))
 
     async def run(self) -> None:
         """Take up what is offered, for as long as the daemon runs."""
@@ -44,8 +46,9 @@ class HeadStart:
                 work = group.create_task(self._bring(*await self._offers.get()))
                 work.add_done_callback(lambda _: places.release())
 
-    async def _bring(self, wish: Wish, blob: Descriptor) -> None:
+    async def _bring(self, wish: Wish, blob: Descriptor, trace: Trace | None) -> None:
         try:
-            await self._carriers[wish.repository.registry].bring(wish, blob, lambda _: None)
+            with self._tracer.joined("head_start", trace):
+                await self._carriers[wish.repository.registry].bring(wish, blob, lambda _: None)
         except (UpstreamError, StoreUnavailableError, ContentMissingError, JournalUnavailableError) as error:
             _log.info("head_start.left", blob=blob.digest, repository=str(wish.repository), reason=str(error))

@@ -7,13 +7,14 @@ import structlog
 from mirror.core.concurrency import run_all
 from mirror.core.errors import ContentMissingError, UpstreamError
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
-from mirror.core.ports import Content, Grants, Jobs, Upstream
+from mirror.core.ports import Content, Grants, Jobs, Tracer, Untraced, Upstream
 from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.putting import put_manifest
 from mirror.core.replication.turns import Wish
+from mirror.core.trace import IMAGE, MANIFEST, RESULT
 from mirror.oci.manifest import MAX_MANIFEST, Descriptor, Manifest, parse_manifest
 from mirror.oci.names import Digest, Repository
 
@@ -31,7 +32,7 @@ class Replicator:
     attempt like any other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each by name
         self,
         *,
         content: Content,
@@ -41,6 +42,7 @@ class Replicator:
         carriers: Mapping[str, Carrier],
         fallback: FallbackTags,
         board: Board,
+        tracer: Tracer | None = None,
     ) -> None:
         self._content = content
         self._grants = grants
@@ -49,6 +51,7 @@ class Replicator:
         self._carriers = carriers
         self._fallback = fallback
         self._board = board
+        self._tracer = tracer or Untraced()
 
     async def attempt(self, task: Task) -> Outcome:
         """Bring one job upstream and see it there.
@@ -63,7 +66,8 @@ class Replicator:
         with self._board.entry(job.id, Kind.REPLICATE) as progress:
             await self._bring(job, await self._blobs(job.repository, manifests), progress)
         for manifest in manifests:
-            await self._send_manifest(upstream, job.repository, manifest)
+            with self._tracer.span("manifest.replicate", {MANIFEST: manifest.digest}) as span:
+                span.note({RESULT: await self._send_manifest(upstream, job.repository, manifest)})
         return await self._send_tag(upstream, job, manifests[-1])
 
     async def _load(self, digest: Digest, media_type: str) -> Manifest:
@@ -123,14 +127,16 @@ class Replicator:
         wish = Wish(job.repository, blob.size, job.created)
         await self._carriers[job.repository.registry].bring(wish, blob, reached)
 
-    async def _send_manifest(self, upstream: Upstream, repository: Repository, manifest: Manifest) -> None:
+    async def _send_manifest(self, upstream: Upstream, repository: Repository, manifest: Manifest) -> str:
         """Put a manifest by digest, unless it is there already, and see it among the referrers of its subject."""
-        if await _is_there(upstream, repository, manifest):
+        is_there = await _is_there(upstream, repository, manifest)
+        if is_there:
             _log.info("manifest.found", manifest=manifest.digest)
         else:
             await put_manifest(upstream, repository, manifest.digest, manifest.media_type, manifest.raw)
             _log.info("manifest.sent", manifest=manifest.digest)
         await self._fallback.add(upstream, repository, manifest)
+        return "found" if is_there else "sent"
 
     async def _send_tag(self, upstream: Upstream, job: Job, manifest: Manifest) -> Outcome:
         """Move the upstream's tag, unless a later push of it exists: that one will, or already did."""
@@ -138,7 +144,8 @@ class Replicator:
             return Outcome(State.DONE)
         if await self._jobs.superseded(job):
             return Outcome(State.DONE, "by digest only: the tag has moved on")
-        await put_manifest(upstream, job.repository, job.reference.tag, manifest.media_type, manifest.raw)
+        with self._tracer.span("tag.replicate", {IMAGE: job.image, MANIFEST: manifest.digest}):
+            await put_manifest(upstream, job.repository, job.reference.tag, manifest.media_type, manifest.raw)
         _log.info("tag.sent", tag=job.reference.tag)
         return Outcome(State.DONE)
 
