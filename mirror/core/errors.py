@@ -29,6 +29,10 @@ class BadLayerError(Exception):
     """A layer can never be unpacked: it is no tar, or its content is not what the image config says."""
 
 
+class RecompressionError(Exception):
+    """What compresses layers anew ended without a word about the layer: it was killed, perhaps for want of memory."""
+
+
 class VerifierUnavailableError(Exception):
     """Whoever is to say whether an image may be pushed gave no answer, or none that means anything."""
 

@@ -19,6 +19,7 @@ from mirror.core.ports.journal import (
     Usage,
 )
 from mirror.core.ports.observer import Nobody, Observer
+from mirror.core.ports.recompressor import Recompressed, Recompression, Recompressor
 from mirror.core.ports.scratch import Scratch, ScratchFile
 from mirror.core.ports.store import (
     Blob,
@@ -73,6 +74,9 @@ __all__ = [
     "Pulled",
     "Push",
     "Queued",
+    "Recompressed",
+    "Recompression",
+    "Recompressor",
     "Replacement",
     "Role",
     "Rule",
