@@ -17,9 +17,14 @@ LEVELS = range(1, 20)
 """The levels of zstd whose frames every reader takes: those above want more memory than readers grant."""
 
 _ISAL: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its types say that it is one, not a type
-_SMALL = 4096  # what it holds may be thirty thousand times as large
+_SMALL = 512  # what it holds may be thirty thousand times as large
+_READ = 1 << 14  # what is uncompressed of the last ones is lost where a layer is cut off
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+
+
+class CutOffError(BadLayerError):
+    """A layer ends too early; but for some KiB, what was in it until there has been read."""
 
 
 def compression(head: bytes) -> str:
@@ -36,12 +41,12 @@ def uncompressed(source: BinaryIO, how: str) -> Iterator[bytes]:
     """A layer as it is inside, piece by piece; of gzip and zstd all members and frames.
 
     Raises:
-        BadLayerError: it is cut off, damaged, or not compressed as it should be.
+        BadLayerError: it is damaged, or not compressed as it should be; CutOffError: it ends too early.
     """
     try:
         yield from {"gzip": _gunzipped, "zstd": _unzstd, "none": _pieces}[how](source)
     except EOFError as error:
-        raise BadLayerError(f"{how}: it is cut off") from error
+        raise CutOffError(f"{how}: it is cut off") from error
     except (OSError, zlib.error, _ISAL, zstandard.ZstdError) as error:
         raise BadLayerError(f"{how}: {error}") from error
 
@@ -53,7 +58,7 @@ def _pieces(source: IO[bytes], size: int = PIECE) -> Iterator[bytes]:
 
 def _gunzipped(source: BinaryIO) -> Iterator[bytes]:
     reader: IO[bytes] = igzip.open(source, "rb")  # type: ignore[no-untyped-call]  # it is left out of its types
-    return _pieces(reader)
+    return _pieces(reader, _READ)
 
 
 def _unzstd(source: BinaryIO) -> Iterator[bytes]:
@@ -73,6 +78,8 @@ def _unzstd(source: BinaryIO) -> Iterator[bytes]:
 
 class Zstd:
     """Compresses to one frame of zstd; what that is does not depend on the number of threads (1 or more).
+
+    With 0 it is done where it is called, at once and with the least memory, to a frame that may be a percent smaller.
 
     `digest` and `size` are those of what was made so far.
     """

@@ -101,10 +101,16 @@ class RegistryClient:
         await self._transport.send(url, data, size=left, headers=headers, scopes=_scopes(repository))
 
     @asynccontextmanager
-    async def open_blob(self, repository: Repository, digest: Digest) -> AsyncIterator[Incoming]:
-        """Ask for a blob, and stream it. Raises ContentMissingError, UpstreamError."""
+    async def open_blob(
+        self, repository: Repository, digest: Digest, first: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """Ask for a blob, or for the `first` bytes of it, and stream it. Raises ContentMissingError, UpstreamError.
+
+        Not every registry heeds what is asked of it: then all of the blob begins to come.
+        """
+        part: dict[str, str] = {} if first is None else {hdrs.RANGE: f"bytes=0-{first - 1}"}
         url = self._transport.url(f"/v2/{repository.path}/blobs/{digest}")
-        async with self._asked("GET", url, repository, {"Accept-Encoding": "identity"}) as answer:
+        async with self._asked("GET", url, repository, {"Accept-Encoding": "identity", **part}) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise ContentMissingError(digest)
             _check_digest(answer, digest)

@@ -134,6 +134,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A layer whose very bytes are a test's own, be they a layer or not, and what is said of them."""
+
+    data: bytes
+    compression: Compression = "gzip"
+
+
+@dataclass(frozen=True)
 class Platform:
     """The machine an image is for."""
 
@@ -188,7 +196,7 @@ def busybox(marker: str, compression: Compression = "gzip") -> Layer:
 
 def build_image(
     directory: Path,
-    layers: Sequence[Layer],
+    layers: Sequence[Layer | Packed],
     *,
     media: MediaName = "oci",
     target: Platform | None = None,
@@ -227,9 +235,9 @@ class _Builder:
         self._blobs.mkdir(parents=True)
         self._media = media
 
-    def image(self, layers: Sequence[Layer], target: Platform) -> tuple[Descriptor, list[Descriptor]]:
+    def image(self, layers: Sequence[Layer | Packed], target: Platform) -> tuple[Descriptor, list[Descriptor]]:
         """Write config, layers and manifest; return the manifest and its children."""
-        packed = [self._layer(layer) for layer in layers]
+        packed = [self._packed(layer) if isinstance(layer, Packed) else self._layer(layer) for layer in layers]
         config = self._config(target, [diff_id for _, diff_id in packed])
         blobs = [blob for blob, _ in packed]
         body = {"config": config.json(), "layers": [blob.json() for blob in blobs]}
@@ -267,6 +275,11 @@ class _Builder:
         return Descriptor(
             media_type, f"sha256:{packed.hexdigest()}", blob.stat().st_size
         ), f"sha256:{plain.hexdigest()}"
+
+    def _packed(self, layer: Packed) -> tuple[Descriptor, str]:
+        """Write a layer as it is; nobody unpacks it, so its diff ID is any."""
+        blob = self._blob(self._media.layer_type(layer.compression), layer.data)
+        return blob, blob.digest
 
     def _blob(self, media_type: str, data: bytes) -> Descriptor:
         encoded = hashlib.sha256(data).hexdigest()
