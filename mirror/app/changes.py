@@ -28,6 +28,8 @@ AT_ONCE = (
     "shutdown.deadline",
     "tenants",
     "upstreams.*.rate",
+    "variants.load",
+    "variants.rules",
     "verify",
 )
 """The keys that count as soon as they are read, with all below them; `*` is any name."""

@@ -10,6 +10,7 @@ from mirror.app.pulling import Pulling
 from mirror.app.reconciling import make_reconciler
 from mirror.app.replication import Replication
 from mirror.app.rooms import Rooms, new_id
+from mirror.app.variants import Variants
 from mirror.app.verification import make_verification
 from mirror.app.workers import Wiring, make_worker
 from mirror.core.discover import Discovery
@@ -66,6 +67,7 @@ class Daemon:
         self.blob_push = _blob_push(settings, rooms, gate, self.replication.head_start, self.space, lend, arrivals)
         settle = self.pulling.borrower.settle
         self.manifest_push = _manifest_push(settings, rooms, changed, gate, self.space, settle, arrivals)
+        self.variants = Variants(settings, rooms, self.space, board, blobs=self.blob_push, manifests=self.manifest_push)
         self.discovery = Discovery(content=rooms.content, images=rooms.images, grants=rooms.grants)
         self.removal = _removal(settings, rooms, changed, self.space)
         self.watch = Watch(jobs=rooms.jobs, board=board, clock=rooms.clock, changed=changed)
@@ -101,6 +103,7 @@ class Daemon:
             self.pulling.change(new)
             self.replication.change(old, new)
             self.space.change(new)
+            self.variants.change(new)
             self.listing.rules = self.space.evictor.rules
 
         return apply
@@ -131,6 +134,7 @@ class Daemon:
             "fetch": self.pulling.fetcher.run,
             "borrow": self.pulling.borrower.run,
             "keep": partial(self.pulling.keeper.run, self.manifest_push.keep),
+            "variants": partial(self.variants.run, wiring),
             "unpack": self._unpacking(settings, rooms, wiring, board).run,
             **{f"watch {name}": self.replication.watching(name, wiring) for name in settings.upstreams},
         }

@@ -141,6 +141,7 @@ def _admin_use_cases(settings: config.Settings, daemon: Daemon, expose: Expositi
         expose=expose,
         overview=_overview(settings, daemon),
         listing=daemon.listing,
+        converter=daemon.variants.converter,
     )
 
 

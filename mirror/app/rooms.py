@@ -26,6 +26,7 @@ from mirror.containerd.timing import Timing
 from mirror.core.jobs import Backoff
 from mirror.core.ports import Tracer
 from mirror.core.replication.breaker import Breaker
+from mirror.journal.conversions import ConversionsTable
 from mirror.journal.db import Database
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
@@ -33,6 +34,7 @@ from mirror.journal.transfers import TransfersTable
 from mirror.journal.uploads import UploadsTable
 from mirror.journal.usage import UsageTable
 from mirror.metrics.meters import Meters
+from mirror.recompress.process import ProcessRecompressor
 from mirror.runtime.clock import SystemClock
 from mirror.runtime.scratch import ScratchDirectory
 from mirror.upstream.client import RegistryClient
@@ -62,6 +64,7 @@ class Rooms:
         self.leases = LeaseManager(self.channel, self.clock)
         self.importers = Importers(self.channel, self.clock, self.leases, settings.containerd.importer)
         self.content = ContentStore(self.channel, self.importers, files=self.files)
+        self.recompressor = ProcessRecompressor(self.content, settings.variants.threads)
         self.images = ImageRecords(self.channel, settings.containerd.image_labels)
         self.snapshots = Snapshotter(self.channel, self.content, self.leases, settings.containerd.snapshotter)
         self.containers = ContainerRecords(self.channel, settings.containerd.snapshotter)
@@ -72,6 +75,7 @@ class Rooms:
         self.jobs = JobsTable(database)
         self.transfers = TransfersTable(database)
         self.usage = UsageTable(database)
+        self.conversions = ConversionsTable(database)
         self.scratch = ScratchDirectory(settings.journal.path.parent)
         self.breakers = {name: self._breaker(settings, name) for name in settings.upstreams}
         self.upstreams: dict[str, RegistryClient] = {}

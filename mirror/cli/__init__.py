@@ -16,6 +16,7 @@ _COMMANDS = frozenset(
         "check",
         "completion",
         "config",
+        "convert",
         "doctor",
         "drain",
         "evict",

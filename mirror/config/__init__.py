@@ -6,6 +6,7 @@ from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdo
 from mirror.config.listeners import Admin, Callers, Http, Listener, Tenants, Tls, push_socket
 from mirror.config.settings import Settings
 from mirror.config.upstreams import PullThrough, Replication, Upstream
+from mirror.config.variants import VariantRule, Variants
 from mirror.config.verify import Verify
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Unpack",
     "Uploads",
     "Upstream",
+    "VariantRule",
+    "Variants",
     "Verify",
     "load",
     "push_socket",

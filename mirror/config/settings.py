@@ -7,6 +7,7 @@ from mirror.config.host import Containerd, Disk, Journal, Log, Retention, Shutdo
 from mirror.config.kinds import Section
 from mirror.config.listeners import Admin, Callers, Http, Listener, Tenants
 from mirror.config.upstreams import Replication, Upstream
+from mirror.config.variants import Variants
 from mirror.config.verify import Verify
 
 
@@ -31,6 +32,7 @@ class Settings(Section, frozen=True):
     journal: Journal = Journal()
     replication: Replication = Replication()
     unpack: Unpack = Unpack()
+    variants: Variants = Variants()
     disk: Disk = Disk()
     retention: Retention = Retention()
     uploads: Uploads = Uploads()
@@ -52,6 +54,9 @@ class Settings(Section, frozen=True):
         for name, rule in self.rules.items():
             if not rule.registries <= self.upstreams.keys():
                 raise ValueError(f"rules.{name}.registries has one that is not among the upstreams")
+        for name, variant in self.variants.rules.items():
+            if not variant.registries <= self.upstreams.keys():
+                raise ValueError(f"variants.rules.{name}.registries has one that is not among the upstreams")
 
     def kinds(self, listener: Listener) -> frozenset[Kind]:
         """The kinds of proof that count at a listener."""

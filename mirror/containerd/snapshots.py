@@ -93,7 +93,11 @@ class Snapshotter:
             raise
         finally:
             self._working_on.discard(key)
-        await self._content.label(step.layer.digest, {_UNCOMPRESSED: step.diff_id})
+        await self.know(step.layer.digest, step.diff_id)
+
+    async def know(self, layer: Digest, diff_id: str) -> None:
+        """See `Snapshots.know`."""
+        await self._content.label(layer, {_UNCOMPRESSED: diff_id})
 
     async def attach(self, config: Digest, chain_id: str) -> None:
         """See `Snapshots.attach`."""

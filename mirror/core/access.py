@@ -135,7 +135,12 @@ def _names(pattern: str, principal: str) -> bool:
 def _covers(pattern: str, principal: Principal, path: str) -> bool:
     if "{tenant}" in pattern and not principal.tenant:
         return False
-    return _compiled(pattern, principal.tenant).fullmatch(path) is not None
+    return covers(pattern, path, principal.tenant)
+
+
+def covers(pattern: str, path: str, tenant: str = "") -> bool:
+    """Whether a pattern means a repository, by its path."""
+    return _compiled(pattern, tenant).fullmatch(path) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     UNPACK = "unpack"
     DELETE = "delete"
     """Of what was deleted here, where the upstream is to follow."""
+    CONVERT = "convert"
+    """To a variant that starts faster elsewhere, once all else is done."""
 
 
 ON_PUSH = (Kind.REPLICATE, Kind.UNPACK)
@@ -57,7 +59,7 @@ class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
     `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came,
-    `trace` the span that it is acknowledged in.
+    `trace` the span that it is acknowledged in. `convert` says that a variant of it is to be made.
     """
 
     repository: Repository
@@ -70,6 +72,12 @@ class NewJob:
     referrer: Descriptor | None = None
     arrival: Arrival | None = None
     trace: Trace | None = None
+    convert: bool = False
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What there is to do for it."""
+        return (*ON_PUSH, Kind.CONVERT) if self.convert else ON_PUSH
 
 
 @dataclass(frozen=True, slots=True)

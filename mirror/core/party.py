@@ -21,6 +21,9 @@ class Party:
 NOBODY = Party("")
 """The daemon itself, and those who pushed before there were limits."""
 
+MAKERS = Party("(made here)")
+"""The daemon itself, where it makes blobs. No principal and no place is called that."""
+
 
 def party_of(principal: Principal, address: str | None) -> Party:
     """Who counts as one with a caller at an address, None on a unix socket."""

@@ -46,6 +46,9 @@ KEEP_LEASES = "registry-mirror/keep/"
 THE_UPSTREAM = Principal("upstream")
 """Who brought what was pulled, as those are told who verify it."""
 
+OURSELVES = Principal("registry-mirror")
+"""Who made what was made here, as those are told who verify it."""
+
 _KEPT_WITHIN = 3600.0
 
 # Containerd makes one change after the other, but calls that wait for their turn there hide each other's way.
@@ -54,7 +57,9 @@ _AT_ONCE = 16
 Coming = Callable[[Repository, Iterable[Digest]], Awaitable[None]]
 """Waits for those of a repository's content that it was promised. Raises RegistryError: CONTENT_COMING."""
 
-_Check = Callable[[], Awaitable[None]]
+
+HasVariant = Callable[[Repository, Reference, Manifest], bool]
+"""Whether a variant is to be made of what is pushed under a name."""
 
 
 class _MovedOnError(Exception):
@@ -113,6 +118,7 @@ class ManifestPush:
         self.isolation = isolation
         self.verification = verification
         self._coming = coming
+        self.has_variant: HasVariant | None = None
         self._arrivals = arrivals or Arrivals()
         self._observer = observer or Nobody()
         self._tracer = tracer or Untraced()
@@ -216,10 +222,27 @@ class ManifestPush:
                 raise _MovedOnError
 
         try:
-            job = await self._acknowledge(repository, tag, manifest, check=check)
+            job = await self._acknowledge(repository, tag, manifest, check=check, moves=False)
         except _MovedOnError:
             return None
         _log.warning("image.adopted", job=job.id, image=name, digest=job.digest)
+        return job
+
+    async def derive(
+        self, repository: Repository, reference: Reference, manifest: Manifest, check: Callable[[], Awaitable[None]]
+    ) -> Job:
+        """Acknowledge what was made here of an image that was pushed, as if it were pushed, too.
+
+        `check` raises whatever says that it is not wanted any more; between that and the acknowledgement no tag moves.
+
+        Raises:
+            RegistryError: MANIFEST_BLOB_UNKNOWN, DRAINING, DENIED, VERIFIER_UNAVAILABLE; whatever `check` raises.
+        """
+        if self.verification:
+            await self._verify(self.verification, Candidate(repository, (reference,), manifest, OURSELVES))
+        async with self._evictions.shared():
+            job = await self._acknowledge(repository, reference, manifest, check=check)
+        await self._settle(repository, manifest)
         return job
 
     async def _acknowledge(
@@ -229,11 +252,12 @@ class ManifestPush:
         manifest: Manifest,
         *,
         arrival: Arrival | None = None,
-        check: _Check | None = None,
+        check: Callable[[], Awaitable[None]] | None = None,
+        moves: bool = True,
     ) -> Job:
-        """Store the manifest under a lease of its own and make that lease a job's.
+        """Store the manifest under a lease of its own and make that lease a job's, if `check` does not raise.
 
-        The image record is moved, or where others did that, it is only checked that it still is what it was.
+        The image record is moved, unless others did that.
         """
         lease = JOB_LEASES + self._new_id()
         job: Job | None = None
@@ -247,7 +271,7 @@ class ManifestPush:
                 if check:
                     await check()
                 job = await self._jobs.enqueue(self._job(repository, reference, manifest, lease, arrival))
-                if not check:
+                if moves:
                     await self._images.point(job.image, manifest.descriptor)
         except Exception:
             # From the journal on the lease is the job's, even if the tag cannot be moved. A cancelled push is left as
@@ -274,6 +298,8 @@ class ManifestPush:
             referrer=manifest.referrer if manifest.subject else None,
             arrival=arrival,
             trace=self._tracer.current(),
+            # What did not come from a builder is a variant itself, or somebody else's.
+            convert=bool(arrival and self.has_variant and self.has_variant(repository, reference, manifest)),
         )
 
     async def _store(

@@ -14,8 +14,9 @@ from mirror.core.drain import Gate
 from mirror.core.errors import DigestMismatchError, JournalUnavailableError, StoreUnavailableError, TenantFullError
 from mirror.core.fairness import AtOnce
 from mirror.core.leases import let_go
-from mirror.core.party import NOBODY, Party
+from mirror.core.party import MAKERS, NOBODY, Party
 from mirror.core.ports import (
+    NO_CLAIM,
     Claim,
     Clock,
     Content,
@@ -45,6 +46,9 @@ _CLOSE_IDLE_AFTER = 300.0
 
 UPLOADS = "registry-mirror/upload/"
 """What the leases and the ingests of upload sessions begin with."""
+
+MADE = UPLOADS + "made-"
+"""What those of them begin with that hold what is made here."""
 
 Lend = Callable[[Repository, Digest, Repository, Callable[[int], Claim]], Awaitable[int | None]]
 """Promises a repository a blob that its upstream has in another one, and that belongs to whom the last one says.
@@ -153,7 +157,7 @@ class BlobPush:
         """
         self._gate.check()
         self._admission.check(1)
-        upload = UploadRow(self._new_id(), repository, self._clock.now(), by.name)
+        upload = UploadRow(self._id(by), repository, self._clock.now(), by.name)
         self._sessions.begin(upload)
         try:
             async with self._leased(_name(upload.id)):
@@ -179,15 +183,22 @@ class BlobPush:
             held = await self._grants.anywhere(repository.registry, digest)
         else:
             held = digest in await self._grants.granted(source, [digest])
-        if held and await self._adopt(repository, digest, by):
+        if held and await self.adopt(repository, digest, by):
             return True
         if self._lend is None or source is None:
             return False
         return await self._lend(repository, digest, source, partial(self._claim, by)) is not None
 
-    async def _adopt(self, repository: Repository, digest: Digest, by: Party) -> bool:
-        """Grant a blob that the store has; leased first and looked for then, as it may be collected in between."""
-        lease = _name(self._new_id())
+    def _id(self, by: Party) -> str:
+        return MADE.removeprefix(UPLOADS) + self._new_id() if by == MAKERS else self._new_id()
+
+    async def adopt(self, repository: Repository, digest: Digest, by: Party) -> bool:
+        """Grant a blob, if the store has it.
+
+        It is leased first and looked for then, as it may be collected in between. Raises StoreUnavailableError,
+        TenantFullError.
+        """
+        lease = _name(self._id(by))
         async with self._leased(lease):
             await self._leases.hold(lease, digest)
             size = await self._content.size(digest)
@@ -244,20 +255,25 @@ class BlobPush:
         async with self._write(repository, upload_id) as (upload, ingest):
             await self._receive(upload, ingest, chunk, others)
             last_byte = self._clock.now()
-            try:
-                with self._tracer.span("blob.commit", {BLOB: digest, SIZE: ingest.offset}):
-                    await ingest.commit(digest)
-            except DigestMismatchError as error:
-                await self._drop(upload)
-                raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
-            self._open.pop(upload_id)
-            self._begun.pop(upload_id, None)
-            earlier = await self._granted(upload, digest, self._claim(chunk.by, ingest.offset))
-            self._sessions.end(upload)
+            earlier = await self._commit(upload, ingest, digest, self._claim(chunk.by, ingest.offset))
         self._arrivals.note(repository, digest, Arrival(upload.touched, last_byte, Blobs(1, ingest.offset)))
         self._observer.received(ingest.offset)
         self._arrived(repository, digest, ingest.offset)
         await let_go(self._leases, earlier)
+
+    async def _commit(self, upload: UploadRow, ingest: Ingest, digest: Digest, claim: Claim) -> str | None:
+        """Make the bytes a blob of the repository; returns the lease of an earlier upload of it."""
+        try:
+            with self._tracer.span("blob.commit", {BLOB: digest, SIZE: ingest.offset}):
+                await ingest.commit(digest)
+        except DigestMismatchError as error:
+            await self._drop(upload)
+            raise RegistryError(Problem.DIGEST_INVALID, str(error)) from error
+        self._open.pop(upload.id)
+        self._begun.pop(upload.id, None)
+        earlier = await self._granted(upload, digest, claim)
+        self._sessions.end(upload)
+        return earlier
 
     async def _granted(self, upload: UploadRow, digest: Digest, claim: Claim) -> str | None:
         """Grant a blob that was committed and end its session; returns the lease of an earlier upload of it."""
@@ -275,6 +291,42 @@ class BlobPush:
         except BaseException:  # a cancelled push too: nobody would come back to this session
             await asyncio.shield(self._drop(upload))
             raise
+
+    async def add(self, repository: Repository, made: AsyncIterator[bytes], digest: Callable[[], Digest]) -> None:
+        """Make a blob of what is made here, whose digest is known after its last byte.
+
+        Nothing stays behind when it fails, and nobody is told that it arrived.
+
+        Raises:
+            StoreUnavailableError; RegistryError: DRAINING, NO_ROOM, BLOB_TOO_LARGE; whatever `made` raises.
+        """
+        upload = await self.begin(repository, MAKERS)
+        try:
+            async with self._write(repository, upload.id) as (_, ingest):
+                await self._receive(upload, ingest, Chunk(made, None, None, MAKERS), 0)
+                if await self._has(repository, digest()):
+                    await self._drop(upload)
+                    return
+                earlier = await self._commit(upload, ingest, digest(), NO_CLAIM)
+        except BaseException:  # a cancelled one too
+            await asyncio.shield(self._drop(upload))
+            raise
+        await let_go(self._leases, earlier)
+
+    async def _has(self, repository: Repository, digest: Digest) -> bool:
+        held = await self._grants.granted(repository, [digest])
+        return bool(held) and await self._content.size(digest) is not None
+
+    async def drop_made(self) -> None:
+        """Drop what an earlier life was making. Raises StoreUnavailableError, JournalUnavailableError."""
+        for upload in await self._uploads.stale(math.inf):
+            if upload.owner == MAKERS.name and upload.id not in self._writing:
+                await self._drop(upload)
+
+    def receiving(self) -> int:
+        """How many builders are sending a blob just now."""
+        begun = (self._begun.get(upload_id) for upload_id in self._writing)
+        return sum(upload is None or upload.owner != MAKERS.name for upload in begun)
 
     async def offset(self, repository: Repository, upload_id: str) -> int:
         """How many bytes a session holds; changes nothing. Raises RegistryError: UPLOAD_UNKNOWN."""

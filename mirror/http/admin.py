@@ -16,10 +16,12 @@ from mirror.core.readiness import Readiness
 from mirror.core.reconcile.rounds import Reconciler
 from mirror.core.registries import Registries
 from mirror.core.replication.pace import Limits
+from mirror.core.variants.convert import Converter
 from mirror.core.watch import Watch
 from mirror.http import alive, query
 from mirror.http.browsers import no_strangers
 from mirror.http.check import CheckHandlers
+from mirror.http.convert import ConvertHandlers
 from mirror.http.drain import DrainHandlers
 from mirror.http.events import EventStreams
 from mirror.http.evict import EvictHandlers
@@ -52,6 +54,7 @@ class AdminUseCases:
     expose: Exposition
     overview: Overview
     listing: Listing
+    converter: Converter
 
 
 def admin_application(
@@ -64,6 +67,7 @@ def admin_application(
     app.router.add_routes(JobHandlers(use.operator).routes())
     app.router.add_routes(DrainHandlers(use.drain).routes())
     app.router.add_routes(CheckHandlers(use.reconciler).routes())
+    app.router.add_routes(ConvertHandlers(use.converter, registries).routes())
     app.router.add_routes(LimitHandlers(use.limits).routes())
     app.router.add_routes(alive.ROUTES)
     app.router.add_routes(EvictHandlers(use.evictor).routes())

@@ -261,6 +261,7 @@ def _recover(session: Session) -> None:
         "recover",
         "forget_old_transfers",
         "forget_old_sightings",
+        "forget_old_conversions",
         "forget_old_upstream_tags",
         "forget_uses",
     ):

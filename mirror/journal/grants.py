@@ -117,6 +117,11 @@ class GrantsTable:
         rows = await self._database.transact(lambda session: session.rows("leases_since_upload"))
         return {row["lease"] for row in rows}
 
+    async def loose(self, prefix: str) -> list[Grant]:
+        """The grants of blobs that leases hold since their upload whose names begin like this."""
+        rows = await self._database.transact(lambda session: session.rows("loose_grants", prefix=prefix))
+        return [_grant(row) for row in rows]
+
     async def page(self, after: Grant | None, limit: int) -> list[Grant]:
         """The first `limit` grants from behind `after`, revoked ones included."""
         start = content_key(after.repository, after.digest) if after else BEFORE_ALL

@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
+from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
 from mirror.core.ports import OLDEST, Queued, Rule
 from mirror.core.timeline import Arrival, Blobs, Timeline
 from mirror.core.trace import Trace
@@ -29,7 +29,7 @@ class JobsTable:
             session.rows("grant_manifest", **where, media_type=push.media_type)
             if push.subject and push.referrer:
                 insert_referrer(session, push.repository, push.digest, push.subject, push.referrer)
-            return _insert(session, push, push.lease, ON_PUSH)
+            return _insert(session, push, push.lease, push.kinds)
 
         return await self._database.transact(work)
 

@@ -10,6 +10,18 @@ DELETE FROM transfers WHERE noted < unixepoch() - 7 * 86400;
 -- name: forget_old_sightings
 DELETE FROM sightings WHERE seen < unixepoch() - 30 * 86400;
 
+-- name: forget_old_conversions
+DELETE FROM conversions WHERE noted < unixepoch() - 90 * 86400;
+
+-- name: find_conversion
+SELECT digest, size, uncompressed FROM conversions WHERE layer = :layer AND level = :level;
+
+-- name: note_conversion
+INSERT INTO conversions (layer, level, digest, size, uncompressed, noted)
+VALUES (:layer, :level, :digest, :size, :uncompressed, :noted)
+ON CONFLICT DO UPDATE SET digest = excluded.digest, size = excluded.size, uncompressed = excluded.uncompressed,
+noted = excluded.noted;
+
 -- name: begin_upload
 INSERT INTO uploads (id, registry, repository, touched, owner)
 VALUES (:id, :registry, :repository, :touched, :owner);
@@ -100,6 +112,10 @@ UPDATE grants SET lease = NULL WHERE registry = :registry AND repository = :repo
 -- name: leases_since_upload
 SELECT lease FROM grants WHERE lease IS NOT NULL;
 
+-- name: loose_grants
+SELECT registry, repository, digest, lease, revoked FROM grants
+WHERE lease IS NOT NULL AND substr(lease, 1, length(:prefix)) = :prefix;
+
 -- name: grants_page
 SELECT registry, repository, digest, lease, revoked FROM grants
 WHERE (registry, repository, digest) > (:registry, :repository, :digest)
@@ -168,7 +184,7 @@ WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) OR
 
 -- name: hurry
 UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
-    :registry IS NULL OR (kind <> 'unpack' AND job IN (SELECT id FROM jobs WHERE registry = :registry))
+    :registry IS NULL OR (kind NOT IN ('unpack', 'convert') AND job IN (SELECT id FROM jobs WHERE registry = :registry))
 );
 
 -- name: expedite
@@ -281,7 +297,9 @@ SELECT q.kind, q.state, q.tasks, j.created AS oldest FROM (
 ) q JOIN jobs j ON j.id = q.job;
 
 -- name: backlog
-SELECT state, count(*) AS tasks FROM tasks WHERE state IN ('pending', 'running', 'parked') GROUP BY state;
+-- A variant is nothing that anybody has to wait for.
+SELECT state, count(*) AS tasks FROM tasks
+WHERE state IN ('pending', 'running', 'parked') AND kind <> 'convert' GROUP BY state;
 
 -- name: find_upstream_tag
 SELECT digest, asked FROM upstream_tags WHERE registry = :registry AND repository = :repository AND tag = :tag;

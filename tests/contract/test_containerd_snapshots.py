@@ -150,6 +150,21 @@ async def test_another_layer_that_is_the_same(
     assert not await halves(witness)
 
 
+async def test_another_layer_that_somebody_made_of_it(
+    content: Content, snapshots: Snapshots, directory: Path, lease: str
+) -> None:
+    """Whoever made it says what is inside; it need not be unpacked to know that."""
+    layer = marked()
+    first = await one_layer(content, directory / "a", lease, layer)
+    second = await one_layer(content, directory / "b", lease, replace(layer, compression="zstd"))
+    await snapshots.extract(first, lease)
+    assert not await snapshots.hold(lease, second)
+    await snapshots.know(second.layer.digest, second.diff_id)
+    assert await snapshots.hold(lease, second)
+    with pytest.raises(ContentMissingError):
+        await snapshots.know(fresh()[1], second.diff_id)
+
+
 async def test_a_layer_that_pretends_to_be_another(
     witness: Witness, content: Content, snapshots: Snapshots, directory: Path, lease: str
 ) -> None:

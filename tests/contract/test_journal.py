@@ -17,8 +17,9 @@ import pytest
 import pytest_asyncio
 
 from mirror.core.jobs import ON_PUSH, Job, Kind, NewDelete, NewJob, Outcome, State, Task
-from mirror.core.ports import Grants, Jobs, UploadRow, Uploads
+from mirror.core.ports import Grant, Grants, Jobs, Recompressed, UploadRow, Uploads
 from mirror.core.timeline import Arrival, Blobs, Timeline
+from mirror.journal.conversions import ConversionsTable
 from mirror.journal.db import Database, JournalDamagedError, JournalError, Session
 from mirror.journal.grants import GrantsTable
 from mirror.journal.jobs import JobsTable
@@ -160,7 +161,48 @@ class TestUploads:
         assert await uploads.finish(UploadRow("u3", REPOSITORY, EPOCH), digest, "lease 3") is None
 
 
+class TestConversions:
+    async def test_what_a_layer_became(self, database: Database) -> None:
+        """It is known by layer and level; the last word counts."""
+        conversions, layer = ConversionsTable(database), fresh_digest()
+        assert await conversions.find(layer, 3) is None
+        first, second = (Recompressed(fresh_digest(), size, 100) for size in (10, 20))
+        await conversions.note(layer, 3, first, EPOCH)
+        assert await conversions.find(layer, 3) == first
+        assert await conversions.find(layer, 4) is None
+        await conversions.note(layer, 3, second, EPOCH)
+        assert await conversions.find(layer, 3) == second
+
+    async def test_the_last_thing_to_do_for_a_job(self, jobs: Jobs) -> None:
+        """All else is over before it, and a replication that needs a person is not; a drain does not wait for it."""
+        await jobs.enqueue(replace(push(), convert=True))
+        for kind in ON_PUSH:
+            assert await jobs.claim(Kind.CONVERT, EPOCH, HORIZON) is None
+            task = await claim(jobs, kind)
+            assert await jobs.claim(Kind.CONVERT, EPOCH, HORIZON) is None
+            await jobs.settle(task, Outcome(State.PARKED, "why"))
+        assert await jobs.claim(Kind.CONVERT, EPOCH, HORIZON) is None
+        assert await jobs.next_due(Kind.CONVERT) is None
+        await jobs.retry(task.job.id)
+        await jobs.settle(await claim(jobs, Kind.REPLICATE), Outcome(State.DONE))
+        await jobs.settle(await claim(jobs, Kind.UNPACK), Outcome(State.PARKED, "no tar"))
+        assert await jobs.backlog() == {State.PARKED: 1}
+        assert await jobs.next_due(Kind.CONVERT) == 0
+        assert (await claim(jobs, Kind.CONVERT)).job == task.job
+        assert await jobs.needs_lease(task.job)
+
+
 class TestGrants:
+    async def test_what_certain_leases_hold(self, uploads: Uploads, grants: Grants) -> None:
+        """It is found by how their names begin, until it is settled or revoked."""
+        digests = [fresh_digest() for _ in range(4)]
+        for number, lease in enumerate(["made-1", "made-2", "made-3", "1-made-"]):
+            await uploads.finish(UploadRow(f"u{number}", REPOSITORY, EPOCH), digests[number], lease)
+        assert {grant.digest for grant in await grants.loose("made-")} == set(digests[:3])
+        await grants.settle(REPOSITORY, [digests[0]])
+        await grants.revoke(REPOSITORY, digests[1])
+        assert await grants.loose("made-") == [Grant(REPOSITORY, digests[2], "made-3", is_revoked=False)]
+
     async def test_a_grant_is_one_repositorys(self, uploads: Uploads, grants: Grants) -> None:
         """Neither another repository nor the same path of another registry sees it."""
         digest, unknown = fresh_digest(), fresh_digest()

@@ -14,6 +14,7 @@ from mirror.journal.migrate import migrate, migrations
 STATEMENTS = _named(resources.files("mirror.journal").joinpath("queries.sql").read_text())
 WHOLE = {
     "counts": "it counts everything",
+    "forget_old_conversions": "once, at the start",
     "forget_old_sightings": "once, at the start",
     "forget_old_transfers": "the same, and there are only those under way",
     "forget_old_upstream_tags": "once, at the start",

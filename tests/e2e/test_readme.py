@@ -17,7 +17,7 @@ from tests.rig import toml
 from tests.rig.authority import Authority
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
-from tests.rig.images import build_image, busybox
+from tests.rig.images import Layer, Text, build_image, busybox
 from tests.rig.ports import free_port
 from tests.rig.registry import Registry
 from tests.rig.until import until
@@ -52,18 +52,18 @@ def _headings(file: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-def _settings() -> tuple[str, str, str]:
-    """What the README has to begin with, what tells callers apart, and what is pulled through."""
-    first, second, third = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return first, second, third
+def _settings() -> tuple[str, str, str, str]:
+    """What the README has to begin with, what tells callers apart, what gets a variant, and what is pulled through."""
+    first, second, third, fourth = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return first, second, third, fourth
 
 
 def test_the_settings_are_valid(directory: Path) -> None:
     """The settings that the README shows are accepted by the daemon, alone and together."""
     from mirror.config import load  # noqa: PLC0415 - the one test of this file that needs it
 
-    first, second, third = _settings()
-    for text in (first, f"{first}\n{second}", f"{first}\n{third}", f"{first}\n{second}\n{third}"):
+    first, *others = _settings()
+    for text in (first, *(f"{first}\n{other}" for other in others), "\n".join((first, *others))):
         (directory / "config.toml").write_text(text)
         assert load(directory / "config.toml").default_upstream == UPSTREAM
 
@@ -89,9 +89,23 @@ def test_who_may_push(directory: Path, containerd: Containerd) -> None:
         assert not daemon.complaints()
 
 
+def test_what_gets_a_variant(directory: Path, containerd: Containerd, registry: Registry) -> None:
+    """With those settings there are both behind the tag."""
+    settings = tomllib.loads(_settings()[2])
+    settings["variants"]["load"] = 1.0
+    layout = build_image(directory / "layout", [Layer([Text("text", 1 << 20)])])
+    upstreams = {UPSTREAM: registry.url}
+    with Daemon(directory / "daemon", containerd.address, upstreams, settings=settings) as daemon:
+        Wire(daemon.url).push("team/app", "v1", layout)
+        until(
+            lambda: (found := registry.manifest("team/app", "v1")) and found.digest != layout.digest, "it is upstream"
+        )
+        assert not daemon.complaints()
+
+
 def test_what_is_pulled_through(directory: Path, containerd: Containerd, registry: Registry) -> None:
     """With those settings what only the upstream has can be pulled, and need not be pushed."""
-    pull = tomllib.loads(_settings()[2])["upstreams"][UPSTREAM]
+    pull = tomllib.loads(_settings()[3])["upstreams"][UPSTREAM]
     with Daemon(directory / "daemon", containerd.address, {UPSTREAM: {"url": registry.url, **pull}}) as daemon:
         digest = Wire(registry.url).push_blob("team/app", directory.name.encode())
         mount = f"/v2/team/other/blobs/uploads/?mount={digest}&from=team/app"

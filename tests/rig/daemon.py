@@ -68,6 +68,7 @@ class Daemon(Process):
             "uploads": {},
             "shutdown": {"deadline": 5.0},
             "unpack": {},
+            "variants": {},
             "log": {"format": "json"},
             "tracing": {},
         }

@@ -114,6 +114,56 @@ class Text:
             yield b"".join(source.choices(_phrases(), k=wanted // _PHRASE + 1))[:wanted]
 
 
+@dataclass(frozen=True)
+class Special:
+    """Any entry of a tar, as its header says: a link, a device, a file with an owner, a time, attributes."""
+
+    header: tarfile.TarInfo
+    content: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self.header.name
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.content)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, piece by piece."""
+        yield self.content
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A file of this machine's, where it is."""
+
+    source: Path
+
+    @property
+    def path(self) -> str:
+        """The same in the image."""
+        return str(self.source.relative_to("/"))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.source.stat().st_size
+
+    @property
+    def mode(self) -> int:
+        """Who may do what with it."""
+        return self.source.stat().st_mode & 0o7777
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, piece by piece."""
+        with self.source.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
 @cache
 def _phrases() -> Sequence[bytes]:
     """Some words in a row, each time as many bytes; one by one they would take too long to string together."""
@@ -122,15 +172,16 @@ def _phrases() -> Sequence[bytes]:
     return [b" ".join(source.choices(words, k=_PHRASE))[:_PHRASE] for _ in range(1 << 16)]
 
 
-Content = File | Noise | Text
+Content = File | Noise | Text | Special | Copied
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What goes into one layer, and how it is packed."""
+    """What goes into one layer, and how it is packed: of gzip at a level, which is the quickest else."""
 
     files: Sequence[Content]
     compression: Compression = "gzip"
+    level: int = 1
 
 
 @dataclass(frozen=True)
@@ -267,7 +318,7 @@ class _Builder:
         plain, packed = hashlib.sha256(), hashlib.sha256()
         partial = self._blobs / "partial"
         with partial.open("wb") as file:
-            for chunk in _compressed(_hashed(_tar(layer.files), plain), layer.compression):
+            for chunk in _compressed(_hashed(_tar(layer.files), plain), layer):
                 packed.update(chunk)
                 file.write(chunk)
         blob = partial.rename(self._blobs / packed.hexdigest())
@@ -289,12 +340,20 @@ class _Builder:
 
 def _tar(files: Sequence[Content]) -> Iterator[bytes]:
     for file in files:
-        header = tarfile.TarInfo(file.path)
-        header.mode, header.size = file.mode, file.size
+        header = _header(file)
+        header.size = file.size
         yield header.tobuf()
         yield from file.chunks()
         yield bytes(-file.size % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _header(file: Content) -> tarfile.TarInfo:
+    if isinstance(file, Special):
+        return file.header
+    header = tarfile.TarInfo(file.path)
+    header.mode = file.mode
+    return header
 
 
 def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
@@ -303,12 +362,16 @@ def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> Iterator[bytes]
         yield chunk
 
 
-def _compressed(chunks: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
-    if compression == "none":
+def _compressed(chunks: Iterator[bytes], layer: Layer) -> Iterator[bytes]:
+    if layer.compression == "none":
         yield from chunks
         return
     gzip = 16 + zlib.MAX_WBITS
-    squeeze = zlib.compressobj(1, wbits=gzip) if compression == "gzip" else zstandard.ZstdCompressor().compressobj()
+    squeeze = (
+        zlib.compressobj(layer.level, wbits=gzip)
+        if layer.compression == "gzip"
+        else zstandard.ZstdCompressor().compressobj()
+    )
     for chunk in chunks:
         yield squeeze.compress(chunk)
     yield squeeze.flush()

@@ -86,7 +86,7 @@ def shown() -> Iterator[tuple[Table, dict[str, Any], dict[str, Any]]]:
     """The tables of the file that is shipped: the values that count, and those that are commented out."""
     before, *blocks = re.split(r"^#?\[(.+)\]$", FILE.read_text(), flags=re.MULTILINE)
     for name, block in [("the file", before), *zip(blocks[::2], blocks[1::2], strict=True)]:
-        kind = re.sub(r"^(upstreams|listeners|rules)\.(\w+|\".*?\")", r"\1.<name>", name)
+        kind = re.sub(r"^(upstreams|listeners|rules|variants\.rules)\.(\w+|\".*?\")", r"\1.<name>", name)
         yield TABLES[kind], tomllib.loads(block), tomllib.loads("\n".join(re.findall(r"^#(\w.*)", block, re.MULTILINE)))
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from mirror.core.errors import TenantFullError
 from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
+from mirror.core.ports.recompressor import Recompressed
 from mirror.core.ports.upstream import Transfer
 from mirror.oci.manifest import Descriptor, Manifest
 from mirror.oci.names import Digest, Reference, Repository
@@ -130,6 +131,9 @@ class Grants(Protocol):
 
     async def leases(self) -> set[str]:
         """The leases that hold blobs since their upload."""
+
+    async def loose(self, prefix: str) -> list[Grant]:
+        """The grants of blobs that leases hold since their upload whose names begin like this."""
 
     async def page(self, after: Grant | None, limit: int) -> list[Grant]:
         """The first `limit` grants, revoked ones included, by registry, repository and digest, from behind `after`."""
@@ -294,6 +298,16 @@ class Transfers(Protocol):
 
     async def forget_tag(self, repository: Repository, tag: str) -> None:
         """The upstream has no such tag."""
+
+
+class Conversions(Protocol):
+    """What layers of gzip became when they were compressed anew."""
+
+    async def find(self, layer: Digest, level: int) -> Recompressed | None:
+        """What a layer became as zstd of a level: content that may be gone again. None if it was never converted."""
+
+    async def note(self, layer: Digest, level: int, made: Recompressed, now: float) -> None:
+        """A layer was converted, at `now` in Unix time."""
 
 
 @dataclass(frozen=True, slots=True)

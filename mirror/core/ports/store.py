@@ -218,6 +218,9 @@ class Snapshots(Protocol):
         BadLayerError when the layer is not what its config says, ContentMissingError.
         """
 
+    async def know(self, layer: Digest, diff_id: str) -> None:
+        """Take it from whoever made a layer what it unpacks to, as if it had been unpacked."""
+
     async def attach(self, config: Digest, chain_id: str) -> None:
         """Let the image config keep the snapshot `chain_id` alive (a gc reference); raises ContentMissingError."""
 
