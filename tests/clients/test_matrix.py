@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,21 @@ def test_an_index_of_two_platforms(client: Client, repository: str, daemon: Daem
     platforms = json.loads(containerd.content(pushed))["manifests"]
     assert {entry["platform"]["architecture"] for entry in platforms} == {ARCHITECTURE, OTHER_ARCHITECTURE}
     assert client.pull(reference) in {pushed, *(entry["digest"] for entry in platforms)}
+
+
+@pytest.mark.parametrize("client", ["buildah", "podman"], indirect=True)
+def test_layers_that_can_be_read_in_part(
+    client: Client, repository: str, daemon: Daemon, containerd: Containerd
+) -> None:
+    """Layers with a table of contents behind them are kept with it, and unpacked by those who know nothing of it."""
+    image, name = client.make(repository[-8:]), f"{UPSTREAM}/{repository}:v1"
+    pushed = client.push(replace(image, compression="zstd:chunked"), f"{daemon.host}/{repository}:v1")
+    for layer in json.loads(containerd.content(pushed))["layers"]:
+        assert "io.containers.zstd-chunked.manifest-position" in layer["annotations"]
+    for goal in ("unpacked", "replicated"):
+        daemon.wait(name, goal)
+    assert containerd.run_container(name).strip() == repository[-8:]
+    assert client.pull(f"{daemon.host}/{repository}:v1") == pushed
 
 
 @pytest.mark.parametrize("client", zstd_makers, indirect=True)

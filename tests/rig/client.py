@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tests.rig.images import (
     ARCHITECTURE,
@@ -34,7 +34,7 @@ class Image:
     """An image in a client's store: the name it has there, and how it and its layers are to be packed."""
 
     name: str
-    compression: Compression = "gzip"
+    compression: Compression | Literal["zstd:chunked"] = "gzip"
     media: MediaName = "oci"
 
 
