@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import chart, deploy, growth, load, memory, pull, push, replication, restart, standings, unpack, wan
+from bench import chart, deploy, growth, load, memory, pull, push, replication, restart, standings, unpack, wan, zstd
 from bench.report import Report
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
@@ -21,6 +21,7 @@ _PROGRAMS: Mapping[str, Callable[[Sequence[str]], Report]] = {
     "load": load.main,
     "growth": growth.main,
     "unpack": unpack.main,
+    "zstd": zstd.main,
     "wan": wan.main,
     "wan-replication": wan.main_of_replication,
 }

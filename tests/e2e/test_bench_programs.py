@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import clients, deploy, flame, memory, pull, push, replication, restart, unpack
+from bench import clients, deploy, flame, memory, pull, push, replication, restart, unpack, zstd
 from bench.blobs import Blob, make_blobs, manifest_of, write_config
 from bench.chart import draw
 from bench.connection import Connection
@@ -32,6 +32,7 @@ SVG = "{http://www.w3.org/2000/svg}"
         (replication.main, ["--mebibytes", "1"]),
         (deploy.main, ["--megabytes", "1"]),
         (unpack.main, ["--megabytes", "1"]),
+        (zstd.main, ["--megabytes", "4"]),
     ],
 )
 def test_a_small_run(program: Callable[[Sequence[str]], Report], arguments: list[str]) -> None:
