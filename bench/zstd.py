@@ -38,6 +38,7 @@ _REPOSITORY = "bench"
 # What compilers and interpreters come as: libraries first, as there is most of them.
 _SOURCES = [Path("/usr/lib") / name for name in (f"{os.uname().machine}-linux-gnu", "python3", "python3.11", "gcc")]
 _SHARES = (0.2, 0.25, 0.45, 0.1)  # of base, runtime, dependencies, application
+_SHORT = 0.01
 _LEVELS, _THREADS = (1, 3, 9), (1, 2)
 _GZIP, _GZIP_LEVEL = "gzip", 6  # what docker, BuildKit and podman take, unless they are told
 _EVERYTHING = 1 << 40
@@ -45,23 +46,27 @@ _EVERYTHING = 1 << 40
 
 def make_image(directory: Path, size: int) -> Layout:
     """An image of so many bytes of real files, in layers of gzip. Raises RuntimeError: this machine has fewer."""
-    files, layers = _files(size // len(_SHARES)), []
+    files, layers = [*_files()], []
     for share in _SHARES:
-        left, own = int(size * share), []
-        while left > 0:
-            if (file := next(files, None)) is None:
-                raise RuntimeError(f"there are no {size} bytes below {', '.join(map(str, _SOURCES))}")
-            own.append(file)
-            left -= file.size
+        left, own, others = int(size * share), [], []
+        for file in files:
+            if file.size <= left:
+                own.append(file)
+                left -= file.size
+            else:
+                others.append(file)
+        if left > size * _SHORT:
+            raise RuntimeError(f"there are no {size} bytes below {', '.join(map(str, _SOURCES))}")
+        files = others
         layers.append(Layer(own, "gzip", _GZIP_LEVEL))
     return build_image(directory, layers)
 
 
-def _files(most: int) -> Iterator[Copied]:
-    """Files of this machine's, but those of more than `most` bytes."""
+def _files() -> Iterator[Copied]:
+    """Files of this machine's, with something in them."""
     for source in _SOURCES:
         for path in sorted(source.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size <= most:
+            if path.is_file() and not path.is_symlink() and path.stat().st_size:
                 yield Copied(path)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.rig.booted import Booted
 from tests.rig.client import digest_in
-from tests.rig.images import large_layer
+from tests.rig.images import Layer, Text, build_image, large_layer
 from tests.rig.until import until
 
 pytestmark = pytest.mark.slow
@@ -124,6 +124,15 @@ def test_sockets_of_units(machine: Booted) -> None:
     machine.systemctl("start", "registry-mirror-check.service")
     machine.systemctl("stop", "registry-mirror")
     assert machine.run("registry-mirror", "status").returncode == 0
+
+
+def test_a_variant(machine: Booted) -> None:
+    """The process that converts may stand back as it does, although the unit forbids what has to do with real time."""
+    layout = build_image(machine.shared / "layout", [Layer([Text("text", 1 << 20)])])
+    until(lambda: "containerd.ready" in machine.journal(), "containerd is there")
+    assert machine.run("registry-mirror", "push", str(layout.directory), "team/text:v1").returncode == 0
+    done = machine.run("registry-mirror", "convert", "team/text:v1")
+    assert done.stdout.startswith("registry.example.com/team/text:v1-zstd: "), done
 
 
 def test_a_restart_in_the_middle_of_a_push(machine: Booted) -> None:

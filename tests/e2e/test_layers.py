@@ -85,14 +85,14 @@ def test_every_layer(
     def pushed(media_type: str, data: bytes, **more: object) -> dict[str, object]:
         return {"mediaType": media_type, "digest": wire.push_blob(REPOSITORY, data), "size": len(data), **more}
 
-    contents = {"io.github.containers.zstd-chunked.manifest-position": "1:2:3:1"}
+    about = {"org.example.kind": "any"}
     raw = json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": kinds.manifest,
             "config": pushed(kinds.config, json.dumps(config).encode()),
             "layers": [
-                pushed(kinds.layer + suffix, layer, annotations=contents)
+                pushed(kinds.layer + suffix, layer, annotations=about)
                 for layer, (suffix, _) in zip(layers, ways, strict=True)
             ],
         }
@@ -105,6 +105,7 @@ def test_every_layer(
     stored = registry.manifest(REPOSITORY, "v1")
     assert stored
     assert (stored.raw, stored.media_type) == (raw, kinds.manifest)
+    assert wire.ask("GET", f"/v2/{REPOSITORY}/manifests/v1", headers={"Accept": kinds.manifest}).body == raw
     for layer in layers:
         path = f"/v2/{REPOSITORY}/blobs/{digest_of(layer)}"
         assert wire.ask("GET", path).body == registry.blob(REPOSITORY, digest_of(layer)) == layer
