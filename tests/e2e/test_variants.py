@@ -338,11 +338,15 @@ def test_others_on_the_processors(directory: Path, containerd: Containerd, regis
         assert host.daemon.cli("jobs", "list").stdout.count("convert") == 1
         host.change('"load" = 0.0', '"load" = 1.0')
         host.made()
+        host.change('"load" = 1.0', '"load" = 0.0')
+        host.push(build_image(directory / "third", [busybox(f"{directory.name} third")]), "v3")
+        until(lambda: len(host.events("variant.waits")) > 1, "it waits again")
         host.change('"tag-suffix"', '"off"')
         host.push(build_image(directory / "second", [busybox(f"{directory.name} second")]), "v2")
         host.daemon.wait(f"{host.name}:v2", "replicated")
+        assert host.skipped(2) == "no variant is wanted of it any more"
         assert json.loads(host.daemon.cli("jobs", "list", "--json").stdout)["tasks"] == []
-        assert len([line for line in host.events("task.started") if line["kind"] == "convert"]) == 1
+        assert len([line for line in host.events("task.started") if line["kind"] == "convert"]) == 2
 
 
 def test_by_hand(directory: Path, containerd: Containerd, registry: Registry, daemon: Daemon) -> None:

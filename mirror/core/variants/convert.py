@@ -1,7 +1,7 @@
 """Making a variant: every layer of gzip becomes one of zstd, and manifests that lead to them are acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +43,7 @@ from mirror.oci.names import Digest, Reference, Repository, parse_tag
 
 _log = structlog.get_logger(__name__)
 
+_NOT_WANTED = "no variant is wanted of it any more"
 _LATER = 60.0
 _CLEAR_EVERY = 1.0
 
@@ -67,12 +68,24 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class _Original:
-    """What a variant is made of, and the name that has to lead there for as long as it is wanted."""
+class _Errand:
+    """What is to be made of a manifest, for as long as it `is_wanted` and the name leads there.
+
+    `disturbed` says what is more urgent.
+    """
 
     repository: Repository
     reference: Reference
     manifest: Manifest
+    wish: Wish
+    progress: Progress
+    disturbed: Callable[[], str]
+    is_wanted: Callable[[], bool]
+
+    @property
+    def may_have_one(self) -> bool:
+        """Whether it is worth looking closer."""
+        return may_have_one(self.manifest, self.wish.mode, has_tag=self.reference.tag is not None)
 
     @property
     def name(self) -> str:
@@ -133,11 +146,21 @@ class Converter:
         wish = choose(self.rules, job.repository)
         if wish is None:
             await self._layers.give_up(job.repository)
-            return Outcome(State.SKIPPED, "no variant is wanted of it any more")
+            return Outcome(State.SKIPPED, _NOT_WANTED)
         with self._board.entry(job.id, Kind.CONVERT) as progress:
             try:
-                original = _Original(job.repository, job.reference, await self._load(job.digest, job.media_type))
-                made = await self._convert(original, wish, progress, self.quiet.disturbed)
+                manifest = await self._load(job.digest, job.media_type)
+                made = await self._convert(
+                    _Errand(
+                        job.repository,
+                        job.reference,
+                        manifest,
+                        wish,
+                        progress,
+                        self.quiet.disturbed,
+                        lambda: choose(self.rules, job.repository) is not None,
+                    )
+                )
             except UnwantedError as error:
                 return Outcome(State.SKIPPED, str(error))
             except (BadLayerError, ContentMissingError, RecompressionError) as error:
@@ -165,9 +188,9 @@ class Converter:
         media_type = digest and await self._grants.media_type(repository, digest)
         if digest is None or media_type is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
-        original = _Original(repository, reference, await self._load(digest, media_type))
+        manifest = await self._load(digest, media_type)
         try:
-            return await self._convert(original, wish, progress, anyway)
+            return await self._convert(_Errand(repository, reference, manifest, wish, progress, anyway, lambda: True))
         except asyncio.CancelledError:
             await asyncio.shield(self._layers.give_up(repository))  # nobody comes back to it
             raise
@@ -175,41 +198,41 @@ class Converter:
     async def _load(self, digest: Digest, media_type: str) -> Manifest:
         return parse_manifest(await read_whole(self._content, digest, MAX_MANIFEST), media_type)
 
-    async def _convert(self, original: _Original, wish: Wish, progress: Progress, disturbed: Callable[[], str]) -> Made:
+    async def _convert(self, errand: _Errand) -> Made:
         async with self._alone:
             await self._blobs.drop_made()  # what could not be dropped when it failed, as containerd was away
             try:
-                return await self._make(original, wish, progress, disturbed)
+                return await self._make(errand)
             except (UnwantedError, BadLayerError, ContentMissingError, RecompressionError):
-                await self._layers.give_up(original.repository)
+                await self._layers.give_up(errand.repository)
                 raise
             except RegistryError as error:
                 if not _is_for_now(error):
-                    await self._layers.give_up(original.repository)
+                    await self._layers.give_up(errand.repository)
                 raise
 
-    async def _make(self, original: _Original, wish: Wish, progress: Progress, disturbed: Callable[[], str]) -> Made:
-        if not may_have_one(original.manifest, wish.mode, has_tag=original.reference.tag is not None):
+    async def _make(self, errand: _Errand) -> Made:
+        wish, progress = errand.wish, errand.progress
+        if not errand.may_have_one:
             raise UnwantedError(f"nothing to convert in it for the mode {wish.mode}")
-        images = await self._find(original.repository, original.manifest)
+        images = await self._find(errand.repository, errand.manifest)
         gzips = {gzip.layer.digest: gzip for image in images for gzip in await self._gzips(image.manifest)}
         if not gzips:
             raise UnwantedError("it has no layer of gzip")
         before = progress.of = sum(gzip.layer.size for gzip in gzips.values())
         progress.layers_of = len(gzips)
         await self._check_what_is_known(gzips, wish)
-        still = partial(self._check, original)
-        pace = Pace(self._clock, disturbed, still, progress)
+        pace = Pace(self._clock, errand.disturbed, partial(self._check, errand), progress)
         made: dict[Digest, Recompressed] = {}
         for digest, gzip in gzips.items():
             await pace.turn()
             done = progress.done
-            made[digest] = await self._layers.convert(original.repository, gzip, wish.level, pace.keep)
+            made[digest] = await self._layers.convert(errand.repository, gzip, wish.level, pace.keep)
             progress.done = done + gzip.layer.size
             progress.layers_done += 1
         _check_gain(before, made, wish)
         await pace.turn()
-        image, digest = await self._publish(original, images, made, wish.mode, still)
+        image, digest = await self._publish(errand, images, made)
         result = Made(image, digest, before, sum(each.size for each in made.values()))
         _log.info("variant.made", variant=image, manifest=digest, before=before, after=result.after)
         return result
@@ -246,46 +269,44 @@ class Converter:
         diff_ids = {step.layer.digest: step.diff_id for step in extractions(manifest.layers, config.rootfs.diff_ids)}
         return [Gzip(layer, diff_ids[layer.digest]) for layer in gzip_layers(manifest)]
 
-    async def _check(self, original: _Original) -> None:
+    async def _check(self, errand: _Errand) -> None:
         """Raise UnwantedError if the name does not lead to the original any more, or there is no room."""
-        record = await self._images.get(original.name)
+        if not errand.is_wanted():
+            raise UnwantedError(_NOT_WANTED)
+        record = await self._images.get(errand.name)
         if record is None:
             raise UnwantedError("the image is gone")
-        if record.target.digest != original.manifest.digest:
+        if record.target.digest != errand.manifest.digest:
             raise UnwantedError("the tag has moved on")
         if self._capacity.excess() > 0:
             raise UnwantedError("the disk is nearly full")
 
     async def _publish(
-        self,
-        original: _Original,
-        images: Sequence[Image],
-        made: Mapping[Digest, Recompressed],
-        mode: Mode,
-        still: Callable[[], Awaitable[None]],
+        self, errand: _Errand, images: Sequence[Image], made: Mapping[Digest, Recompressed]
     ) -> tuple[str, Digest]:
         """Acknowledge the variants, what leads to them last; returns the name by which they are found."""
+        original, mode = errand.manifest, errand.wish.mode
         variants = {image.manifest.digest: (image, variant(image.manifest, made, mode)) for image in images}
-        leads, tops = mode is Mode.INDEX or bool(original.manifest.manifests), [each for _, each in variants.values()]
-        top = index(original.manifest, variants, mode) if leads else tops.pop()
-        if mode is Mode.INDEX and original.manifest.manifests:
+        leads, tops = mode is Mode.INDEX or bool(original.manifests), [each for _, each in variants.values()]
+        top = index(original, variants, mode) if leads else tops.pop()
+        if mode is Mode.INDEX and original.manifests:
             # Nothing else leads to it any more, once the tag does not.
-            tops.append(original.manifest)
+            tops.append(original)
         for each in tops:
-            await self._put(original.repository, Reference(None, each.digest), each, still)
-        reference = await self._found_by(original, top, mode)
-        await self._put(original.repository, reference, top, still)
-        return original.repository.image(reference), top.digest
+            await self._put(errand, Reference(None, each.digest), each)
+        reference = await self._found_by(errand, top)
+        await self._put(errand, reference, top)
+        return errand.repository.image(reference), top.digest
 
-    async def _found_by(self, original: _Original, top: Manifest, mode: Mode) -> Reference:
+    async def _found_by(self, errand: _Errand, top: Manifest) -> Reference:
         """What a variant is found by. Raises UnwantedError: somebody else has that tag."""
-        if mode is Mode.REFERRER:
+        if errand.wish.mode is Mode.REFERRER:
             return Reference(None, top.digest)
-        if mode is Mode.INDEX:
-            return original.reference
-        reference = parse_tag(f"{original.reference}{SUFFIX}")
-        record = await self._images.get(original.repository.image(reference))
-        if record and not await self._is_ours(original.repository, record.target.digest):
+        if errand.wish.mode is Mode.INDEX:
+            return errand.reference
+        reference = parse_tag(f"{errand.reference}{SUFFIX}")
+        record = await self._images.get(errand.repository.image(reference))
+        if record and not await self._is_ours(errand.repository, record.target.digest):
             raise UnwantedError(f"the tag {reference} is not of a variant")
         return reference
 
@@ -297,13 +318,11 @@ class Converter:
             return VARIANT_OF in (await self._load(digest, media_type)).annotations
         return False
 
-    async def _put(
-        self, repository: Repository, reference: Reference, manifest: Manifest, still: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _put(self, errand: _Errand, reference: Reference, manifest: Manifest) -> None:
         """Acknowledge a manifest, unless it was already, and is there."""
-        record = await self._images.get(repository.image(reference))
+        record = await self._images.get(errand.repository.image(reference))
         if record is None or record.target.digest != manifest.digest:
-            await self._manifests.derive(repository, reference, manifest, still)
+            await self._manifests.derive(errand.repository, reference, manifest, partial(self._check, errand))
 
 
 def _check_gain(before: int, made: Mapping[Digest, Recompressed], wish: Wish) -> None:
