@@ -1,8 +1,5 @@
 """What dies in the middle of a conversion: it goes on, or is given up, and nothing of it is left."""
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
 from tests.rig.images import Layer, Layout, Text, build_image, busybox
 from tests.rig.registry import Registry
+from tests.rig.terminal import Terminal
 from tests.rig.until import until
 from tests.rig.wire import Wire
 
@@ -148,8 +146,9 @@ def test_a_person_interrupts_it(conversion: Conversion) -> None:
     Wire(daemon.url).push(REPOSITORY, "v1", conversion.layout)
     daemon.wait(NAME, "replicated")
     arguments = ["convert", NAME, "--level", "12", "--config", str(daemon.config)]
-    with subprocess.Popen([sys.executable, "-m", "mirror", *arguments], stdout=subprocess.PIPE) as command:
+    with Terminal([sys.executable, "-m", "mirror", *arguments]) as terminal:
         conversion.wait()
-        os.kill(command.pid, signal.SIGINT)
-    assert command.returncode
+        until(lambda: "━" in terminal.text and "MiB" in terminal.text, "it shows how far it is")
+        terminal.type("\x03")
+        assert terminal.end()
     until(conversion.is_undone, "nothing is left")
