@@ -1,7 +1,7 @@
 """Making a variant: every layer of gzip becomes one of zstd, and manifests that lead to them are acknowledged."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,10 @@ class UnwantedError(Exception):
     """There is nothing to be made of an image, or nobody wants it any more."""
 
 
+class _MakeWayError(Exception):
+    """Somebody waits for another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What was made: the `image` by whose name it is found, and the bytes of the layers before and after."""
@@ -69,18 +73,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What is to be made of a manifest, for as long as it `is_wanted` and the name leads there.
-
-    `disturbed` says what is more urgent.
-    """
+    """What is to be made of a manifest, for as long as the name leads there; at once, if a person waits for it."""
 
     repository: Repository
     reference: Reference
     manifest: Manifest
     wish: Wish
     progress: Progress
-    disturbed: Callable[[], str]
-    is_wanted: Callable[[], bool]
+    is_for_a_person: bool
 
     @property
     def may_have_one(self) -> bool:
@@ -122,6 +122,7 @@ class Converter:
         self.quiet = quiet
         self.rules = rules
         self._alone = asyncio.Lock()
+        self._people = 0
 
     def is_wanted(self, repository: Repository, reference: Reference, manifest: Manifest) -> bool:
         """Whether there may be a variant to make of what is pushed under a name."""
@@ -145,24 +146,18 @@ class Converter:
         job = task.job
         wish = choose(self.rules, job.repository)
         if wish is None:
-            await self._layers.give_up(job.repository)
+            async with self._alone:
+                await self._layers.give_up(job.repository)
             return Outcome(State.SKIPPED, _NOT_WANTED)
         with self._board.entry(job.id, Kind.CONVERT) as progress:
             try:
                 manifest = await self._load(job.digest, job.media_type)
-                made = await self._convert(
-                    _Errand(
-                        job.repository,
-                        job.reference,
-                        manifest,
-                        wish,
-                        progress,
-                        self.quiet.disturbed,
-                        lambda: choose(self.rules, job.repository) is not None,
-                    )
-                )
+                errand = _Errand(job.repository, job.reference, manifest, wish, progress, is_for_a_person=False)
+                made = await self._convert(errand)
             except UnwantedError as error:
                 return Outcome(State.SKIPPED, str(error))
+            except _MakeWayError:
+                return Outcome(State.PENDING, "a conversion by hand goes first")
             except (BadLayerError, ContentMissingError, RecompressionError) as error:
                 _log.warning("variant.refused", reason=str(error))
                 return Outcome(State.SKIPPED, str(error))
@@ -189,11 +184,11 @@ class Converter:
         if digest is None or media_type is None:
             raise RegistryError(Problem.MANIFEST_UNKNOWN, repository.image(reference))
         manifest = await self._load(digest, media_type)
+        self._people += 1
         try:
-            return await self._convert(_Errand(repository, reference, manifest, wish, progress, anyway, lambda: True))
-        except asyncio.CancelledError:
-            await asyncio.shield(self._layers.give_up(repository))  # nobody comes back to it
-            raise
+            return await self._convert(_Errand(repository, reference, manifest, wish, progress, is_for_a_person=True))
+        finally:
+            self._people -= 1
 
     async def _load(self, digest: Digest, media_type: str) -> Manifest:
         return parse_manifest(await read_whole(self._content, digest, MAX_MANIFEST), media_type)
@@ -203,12 +198,9 @@ class Converter:
             await self._blobs.drop_made()  # what could not be dropped when it failed, as containerd was away
             try:
                 return await self._make(errand)
-            except (UnwantedError, BadLayerError, ContentMissingError, RecompressionError):
-                await self._layers.give_up(errand.repository)
-                raise
-            except RegistryError as error:
-                if not _is_for_now(error):
-                    await self._layers.give_up(errand.repository)
+            except BaseException as error:
+                if not _is_gone_on_with(errand, error):
+                    await asyncio.shield(self._layers.give_up(errand.repository))
                 raise
 
     async def _make(self, errand: _Errand) -> Made:
@@ -222,7 +214,8 @@ class Converter:
         before = progress.of = sum(gzip.layer.size for gzip in gzips.values())
         progress.layers_of = len(gzips)
         await self._check_what_is_known(gzips, wish)
-        pace = Pace(self._clock, errand.disturbed, partial(self._check, errand), progress)
+        disturbed = anyway if errand.is_for_a_person else self.quiet.disturbed
+        pace = Pace(self._clock, disturbed, partial(self._check, errand), progress)
         made: dict[Digest, Recompressed] = {}
         for digest, gzip in gzips.items():
             await pace.turn()
@@ -271,8 +264,11 @@ class Converter:
 
     async def _check(self, errand: _Errand) -> None:
         """Raise UnwantedError if the name does not lead to the original any more, or there is no room."""
-        if not errand.is_wanted():
-            raise UnwantedError(_NOT_WANTED)
+        if not errand.is_for_a_person:
+            if choose(self.rules, errand.repository) is None:
+                raise UnwantedError(_NOT_WANTED)
+            if self._people:
+                raise _MakeWayError
         record = await self._images.get(errand.name)
         if record is None:
             raise UnwantedError("the image is gone")
@@ -330,6 +326,16 @@ def _check_gain(before: int, made: Mapping[Digest, Recompressed], wish: Wish) ->
     gain = 1 - sum(each.size for each in made.values()) / before
     if gain < wish.least:
         raise UnwantedError(f"{gain:.1%} smaller, and not {wish.least:.0%}")
+
+
+def _is_gone_on_with(errand: _Errand, error: BaseException) -> bool:
+    """Whether the layers that are done will be used: a task comes back after what passes, and after a restart."""
+    if errand.is_for_a_person:
+        return False
+    if isinstance(error, RegistryError):
+        return _is_for_now(error)
+    passes = (asyncio.CancelledError, _MakeWayError, StoreUnavailableError, JournalUnavailableError)
+    return isinstance(error, passes)
 
 
 def _is_for_now(error: RegistryError) -> bool:
