@@ -129,6 +129,7 @@ class Daemon:
             "reconcile": self.reconciler.watch,
             "evict": self.space.evictor.run,
             "replicate": self.replication.worker(Kind.REPLICATE, wiring).run,
+            "replicate variants": self.replication.worker(Kind.REPLICATE, wiring, gives_way=True).run,
             "delete": self.replication.worker(Kind.DELETE, wiring).run,
             "head start": self.replication.head_start.run,
             "fetch": self.pulling.fetcher.run,

@@ -13,6 +13,7 @@ from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.eager import HeadStart
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.pace import Limits
+from mirror.core.replication.precedence import Precedence
 from mirror.core.replication.replicator import Replicator
 from mirror.core.replication.restore import Restorer
 from mirror.core.replication.retract import Retractor
@@ -28,6 +29,7 @@ class Replication:
         self._rooms = rooms
         rates = {name: upstream.rate or None for name, upstream in settings.upstreams.items()}
         self.limits = Limits(rooms.clock, settings.replication.rate or None, rates)
+        self._precedence = Precedence(rooms.clock)
         carriers = {name: self._carrier(name) for name in settings.upstreams}
         fallback = FallbackTags(rooms.grants)
         self.head_start = HeadStart(carriers, rooms.clock, rooms.tracer)
@@ -47,6 +49,7 @@ class Replication:
             carriers=carriers,
             fallback=fallback,
             board=board,
+            clock=rooms.clock,
             tracer=rooms.tracer,
         )
         self._attempts = {
@@ -69,15 +72,16 @@ class Replication:
             transfers=self._rooms.transfers,
             clock=self._rooms.clock,
             turns=Turns(self._settings.replication.blobs),
+            precedence=self._precedence,
             throttle=self.limits.throttle(name),
             observer=self._rooms.metrics,
             tracer=self._rooms.tracer,
         )
 
-    def worker(self, kind: Kind, wiring: Wiring) -> Worker:
-        """The loop over one kind of task that ends at an upstream."""
+    def worker(self, kind: Kind, wiring: Wiring, *, gives_way: bool = False) -> Worker:
+        """The loop over one kind of task that ends at an upstream: over those that give way, or over the others."""
         jobs = self._settings.replication.jobs
-        limits = UpstreamLimits(jobs, self._rooms.away, newest_first=kind is Kind.REPLICATE)
+        limits = UpstreamLimits(jobs, self._rooms.away, newest_first=kind is Kind.REPLICATE, gives_way=gives_way)
         backoff, at_once = backoff_of(self._settings), jobs * len(self._rooms.upstreams)
         return make_worker(
             kind, self._attempts[kind], self._rooms, wiring, backoff=backoff, at_once=at_once, upstreams=limits

@@ -40,6 +40,28 @@ async def run_all(actions: Iterable[Coroutine[None, None, None]], at_once: int) 
         raise failures[0]
 
 
+async def first_of(*actions: Coroutine[None, None, _Result]) -> _Result:
+    """What the first action to end returns, or raises; the others are cancelled, and have ended by then."""
+    first: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+
+    async def run(action: Coroutine[None, None, _Result]) -> None:
+        try:
+            result = await action
+        except Exception as error:  # noqa: BLE001 - it is raised below, whatever it is
+            if not first.done():
+                first.set_exception(error)
+        else:
+            if not first.done():
+                first.set_result(result)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(action)) for action in actions]
+        await asyncio.wait([first])
+        for task in tasks:
+            task.cancel()
+    return first.result()
+
+
 async def in_order(
     work: Callable[[_Item], Awaitable[_Result]], items: Sequence[_Item], at_once: int
 ) -> AsyncIterator[_Result]:

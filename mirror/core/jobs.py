@@ -39,7 +39,8 @@ ON_PUSH = (Kind.REPLICATE, Kind.UNPACK)
 class State(StrEnum):
     """Where a task stands. PENDING → RUNNING → DONE, SKIPPED (nothing to do), PARKED (needs a person) or PENDING.
 
-    A person makes a PARKED or PENDING task PENDING again at once, or CANCELLED for good.
+    A person makes a PARKED or PENDING task PENDING again at once, or CANCELLED for good. The replication of a variant
+    is CANCELLED when its tag moves on.
     """
 
     PENDING = "pending"
@@ -59,7 +60,8 @@ class NewJob:
     """A manifest about to be acknowledged. `lease` holds its content; `now` is Unix time.
 
     `subject` is the digest that it refers to, and `referrer` how it is listed there; `arrival` is how it came,
-    `trace` the span that it is acknowledged in. `convert` says that a variant of it is to be made.
+    `trace` the span that it is acknowledged in. `convert` says that a variant of it is to be made, `is_variant` that it
+    is one.
     """
 
     repository: Repository
@@ -73,11 +75,16 @@ class NewJob:
     arrival: Arrival | None = None
     trace: Trace | None = None
     convert: bool = False
+    is_variant: bool = False
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """What there is to do for it."""
         return (*ON_PUSH, Kind.CONVERT) if self.convert else ON_PUSH
+
+    def gives_way(self, kind: Kind) -> bool:
+        """Whether a task of it is not to delay those of others: what is upstream already starts there, too."""
+        return self.is_variant and kind is Kind.REPLICATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did."""
+    """One of the things to do for a job; `attempts` counts those that failed, `reason` is why the last one did.
+
+    One that `gives_way` must not delay those that do not.
+    """
 
     job: Job
     kind: Kind
@@ -126,6 +136,7 @@ class Task:
     attempts: int
     not_before: float
     reason: str
+    gives_way: bool = False
 
 
 class Cause(StrEnum):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -241,7 +241,7 @@ class ManifestPush:
         if self.verification:
             await self._verify(self.verification, Candidate(repository, (reference,), manifest, OURSELVES))
         async with self._evictions.shared():
-            job = await self._acknowledge(repository, reference, manifest, check=check)
+            job = await self._acknowledge(repository, reference, manifest, check=check, is_variant=True)
         await self._settle(repository, manifest)
         return job
 
@@ -254,6 +254,7 @@ class ManifestPush:
         arrival: Arrival | None = None,
         check: Callable[[], Awaitable[None]] | None = None,
         moves: bool = True,
+        is_variant: bool = False,
     ) -> Job:
         """Store the manifest under a lease of its own and make that lease a job's, if `check` does not raise.
 
@@ -270,7 +271,8 @@ class ManifestPush:
             async with self._acknowledging:
                 if check:
                     await check()
-                job = await self._jobs.enqueue(self._job(repository, reference, manifest, lease, arrival))
+                new = self._job(repository, reference, manifest, lease, arrival)
+                job = await self._jobs.enqueue(replace(new, is_variant=is_variant))
                 if moves:
                     await self._images.point(job.image, manifest.descriptor)
         except Exception:

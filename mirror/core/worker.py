@@ -26,11 +26,15 @@ Attempt = Callable[[Task], Awaitable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLimits:
-    """How many tasks may run `at_once` for each upstream, and which upstreams are `away` just now."""
+    """How many tasks may run `at_once` for each upstream, and which upstreams are `away` just now.
+
+    They are about the tasks that give way, or about those that do not: neither take the places of the others.
+    """
 
     at_once: int
     away: Callable[[], frozenset[str]]
     newest_first: bool = False
+    gives_way: bool = False
 
 
 class Worker:
@@ -92,14 +96,14 @@ class Worker:
                 self._claims += 1
                 self._running[task.job.repository.registry] += 1
                 return task
-            due = await self._jobs.next_due(self._kind, rule.closed)
+            due = await self._jobs.next_due(self._kind, rule)
             await self._clock.wait(event, None if due is None else max(due - now, 0.0))
 
     def _rule(self) -> Rule:
         """No more for the upstreams that are at their limit or away; now and then the oldest, that it gets its turn."""
         busy = {registry for registry, running in self._running.items() if running >= self._upstreams.at_once}
         newest = self._upstreams.newest_first and self._claims % _OLDEST_EVERY != _OLDEST_EVERY - 1
-        return Rule(closed=self._upstreams.away() | busy, newest=newest)
+        return Rule(closed=self._upstreams.away() | busy, newest=newest, gives_way=self._upstreams.gives_way)
 
     async def _carry_out(self, task: Task) -> None:
         """Attempt a task and write down how it ended; every line of the log below names the task."""

@@ -39,15 +39,23 @@ class JobsTable:
 
     async def claim(self, kind: Kind, now: float, horizon: float, rule: Rule = OLDEST) -> Task | None:
         """Take the due task that is next and mark it running."""
-        closed, newest = _array(rule.closed), rule.newest
+        closed, newest, gives_way = _array(rule.closed), rule.newest, rule.gives_way
 
         def claim(session: Session, running: int) -> sqlite3.Row | None:
             return session.row(
-                "claim", kind=kind, now=now, horizon=horizon, closed=closed, newest=newest, running=running
+                "claim",
+                kind=kind,
+                gives_way=gives_way,
+                now=now,
+                horizon=horizon,
+                closed=closed,
+                newest=newest,
+                running=running,
             )
 
         def work(session: Session) -> sqlite3.Row | None:
-            shares = [0, *(row["running"] for row in session.rows("shares", kind=kind))]
+            running = session.rows("shares", kind=kind, gives_way=gives_way)
+            shares = [0, *(row["running"] for row in running)]
             claimed = next(filter(None, (claim(session, running) for running in shares)), None)
             if claimed is None:
                 return None
@@ -57,10 +65,12 @@ class JobsTable:
         row = await self._database.transact(work)
         return _task(row) if row else None
 
-    async def next_due(self, kind: Kind, closed: frozenset[str] = frozenset()) -> float | None:
+    async def next_due(self, kind: Kind, rule: Rule = OLDEST) -> float | None:
         """Unix time at which the next task falls due, but for those that wait for another task to end."""
-        query = {"kind": kind, "closed": _array(closed)}
-        row = await self._database.transact(lambda session: session.row("next_due", **query))
+        closed, gives_way = _array(rule.closed), rule.gives_way
+        row = await self._database.transact(
+            lambda session: session.row("next_due", kind=kind, gives_way=gives_way, closed=closed)
+        )
         return row["due"] if row else None
 
     async def settle(self, task: Task, outcome: Outcome, now: float | None = None) -> None:
@@ -206,7 +216,8 @@ def _insert(session: Session, new: NewJob | NewDelete, lease: str, kinds: tuple[
         **_arrival_values(arrival),
     )
     for kind in kinds:
-        session.rows("insert_task", job=job_id, kind=kind)
+        gives_way = isinstance(new, NewJob) and new.gives_way(kind)
+        session.rows("insert_task", job=job_id, kind=kind, gives_way=gives_way)
     timeline = Timeline(arrival)
     return Job(job_id, new.repository, new.reference, new.digest, new.media_type, lease, new.now, timeline, trace)
 
@@ -227,6 +238,7 @@ def _task(row: sqlite3.Row) -> Task:
         attempts=row["attempts"],
         not_before=row["not_before"],
         reason=row["reason"],
+        gives_way=bool(row["gives_way"]),
     )
 
 

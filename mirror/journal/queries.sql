@@ -144,20 +144,22 @@ INSERT INTO jobs (
 );
 
 -- name: insert_task
-INSERT INTO tasks (job, kind, state) VALUES (:job, :kind, 'pending');
+INSERT INTO tasks (job, kind, state, gives_way) VALUES (:job, :kind, 'pending', :gives_way);
 
 -- name: shares
 -- How many tasks repositories have running.
-SELECT DISTINCT count(*) AS running FROM running WHERE kind = :kind GROUP BY registry, repository ORDER BY running;
+SELECT DISTINCT count(*) AS running FROM running WHERE kind = :kind AND gives_way = :gives_way
+GROUP BY registry, repository ORDER BY running;
 
 -- name: claim
 -- Of the repositories that have so many running. Whatever waits, it reads no further than to the first that is ready.
 -- The plus keeps SQLite from walking the tasks by their time, when it is their order that counts.
 WITH due AS NOT MATERIALIZED (
-    SELECT job FROM ready WHERE kind = :kind AND (+not_before <= :now OR +not_before > :now + :horizon)
+    SELECT job FROM ready WHERE kind = :kind AND gives_way = :gives_way
+    AND (+not_before <= :now OR +not_before > :now + :horizon)
     AND registry NOT IN (SELECT value FROM json_each(:closed))
     AND (:running > 0) = ((registry, repository) IN (
-        SELECT registry, repository FROM running WHERE kind = :kind
+        SELECT registry, repository FROM running WHERE kind = :kind AND gives_way = :gives_way
         GROUP BY registry, repository HAVING :running IN (0, count(*))
     ))
 )
@@ -180,7 +182,8 @@ WHERE id = :job;
 
 -- name: next_due
 SELECT not_before AS due FROM ready
-WHERE kind = :kind AND registry NOT IN (SELECT value FROM json_each(:closed)) ORDER BY not_before LIMIT 1;
+WHERE kind = :kind AND gives_way = :gives_way AND registry NOT IN (SELECT value FROM json_each(:closed))
+ORDER BY not_before LIMIT 1;
 
 -- name: hurry
 UPDATE tasks SET not_before = 0 WHERE state = 'pending' AND not_before > 0 AND (
@@ -291,10 +294,11 @@ WHERE j.registry = :registry AND j.repository = :repository AND j.id > :job
 AND (j.tag = :tag OR (:tag IS NULL AND j.digest = :digest)) LIMIT 1;
 
 -- name: queue
+-- Nobody waits for what gives way, so it is never the oldest.
 SELECT q.kind, q.state, q.tasks, j.created AS oldest FROM (
-    SELECT kind, state, count(*) AS tasks, min(job) AS job FROM tasks
+    SELECT kind, state, count(*) AS tasks, min(iif(gives_way, NULL, job)) AS job FROM tasks
     WHERE state IN ('pending', 'running', 'parked') GROUP BY kind, state
-) q JOIN jobs j ON j.id = q.job;
+) q LEFT JOIN jobs j ON j.id = q.job;
 
 -- name: backlog
 -- A variant is nothing that anybody has to wait for.

@@ -51,7 +51,10 @@ class Meters:
             "push_unpack_seconds", "From the last byte of a push to its image being unpacked.", _UNPACK
         )
         self._replicate = self._histogram(
-            "push_replicate_seconds", "From the acknowledgement to all of it being upstream.", _REPLICATE, "upstream"
+            "push_replicate_seconds",
+            "From the acknowledgement to all of it being upstream, but for variants.",
+            _REPLICATE,
+            "upstream",
         )
         self._attempts = self._counter(
             "task_attempts",
@@ -61,7 +64,10 @@ class Meters:
             "cause",
         )
         self._wait = self._histogram(
-            "task_wait_seconds", "From the acknowledgement to the first attempt at a task.", _REPLICATE, "kind"
+            "task_wait_seconds",
+            "From the acknowledgement to the first attempt at a task, but for variants on their way upstream.",
+            _REPLICATE,
+            "kind",
         )
         self._asked = self._histogram(
             "upstream_request_seconds",
@@ -108,14 +114,14 @@ class Meters:
         """See `Observer`."""
         self._attempts.labels(task.kind, outcome.state, outcome.cause).inc()
         begun = _first_attempt(task)
-        if begun is not None and not task.attempts:
+        if begun is not None and not task.attempts and not task.gives_way:
             self._wait.labels(task.kind).observe(max(begun - task.job.created, 0.0))
         if outcome.state is not State.DONE:
             return
         job, arrival = task.job, task.job.timeline.arrival
         if task.kind is Kind.UNPACK:
             self._unpack.observe(max(now - (arrival.last_byte if arrival else job.created), 0.0))
-        elif task.kind is Kind.REPLICATE:
+        elif task.kind is Kind.REPLICATE and not task.gives_way:
             self._replicate.labels(job.repository.registry).observe(max(now - job.created, 0.0))
 
     def sent(self, registry: str, size: int) -> None:

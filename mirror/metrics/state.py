@@ -95,10 +95,13 @@ class Snapshot:
         ages: dict[tuple[str, ...], float] = {(kind,): 0.0 for kind in Kind}
         for each in queue:
             tasks[each.kind, each.state] = each.tasks
-            if each.state is not State.PARKED:
+            if each.state is not State.PARKED and each.oldest is not None:
                 ages[each.kind,] = max(ages[each.kind,], self._sources.now() - each.oldest)
         yield _family("tasks", "Tasks that are not over.", ["kind", "state"], tasks.items())
-        text = "Since when the oldest job waits that has such a task to be done; parked ones do not count."
+        text = (
+            "Since when the oldest job waits that has such a task to be done, but for parked ones and variants on "
+            "their way upstream."
+        )
         yield _family("oldest_job_age_seconds", text, ["kind"], ages.items())
 
 

@@ -58,7 +58,7 @@ def test_no_table_is_read_from_end_to_end(connection: sqlite3.Connection, name: 
 def test_what_is_next_is_found_in_its_order(connection: sqlite3.Connection) -> None:
     """A claim reads the waiting tasks in the order in which they count, and does not sort all of them first."""
     steps = plan(connection, STATEMENTS["claim"])
-    assert "SEARCH t USING COVERING INDEX tasks_by_state (state=? AND kind=?)" in steps
+    assert "SEARCH t USING COVERING INDEX tasks_by_state (state=? AND kind=? AND gives_way=?)" in steps
     assert not [step for step in steps if "ORDER BY" in step]
 
 

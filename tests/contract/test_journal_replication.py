@@ -25,6 +25,7 @@ OTHER = Repository(REPOSITORY.registry, "team/other")
 ELSEWHERE = Repository("other.example.com", "team/app")
 HORIZON = 3600.0
 NEWEST = Rule(newest=True)
+GIVES_WAY = Rule(gives_way=True)
 DAY = 86400.0
 
 
@@ -93,9 +94,30 @@ class TestOrder:
         here, there = await jobs.enqueue(push()), await jobs.enqueue(push(repository=ELSEWHERE))
         closed = frozenset({REPOSITORY.registry})
         assert await order(jobs, Rule(closed=closed)) == [there.id]
-        assert await jobs.next_due(Kind.REPLICATE, closed) is None
+        assert await jobs.next_due(Kind.REPLICATE, Rule(closed=closed)) is None
         assert await jobs.next_due(Kind.REPLICATE) == 0.0
         assert await order(jobs) == [here.id]
+
+    async def test_what_gives_way(self, jobs: Jobs) -> None:
+        """The replication of a variant is claimed by whoever asks for such, and counts for nobody else."""
+        variant, behind = [await jobs.enqueue(replace(push(tag), is_variant=True)) for tag in "ab"]
+        assert await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON) is None
+        assert await jobs.next_due(Kind.REPLICATE) is None
+        assert {(each.kind, each.oldest) for each in await jobs.queue()} == {
+            (Kind.REPLICATE, None),
+            (Kind.UNPACK, EPOCH),
+        }
+        assert await jobs.next_due(Kind.REPLICATE, GIVES_WAY) == 0.0
+        task = await jobs.claim(Kind.REPLICATE, EPOCH, HORIZON, GIVES_WAY)
+        assert task is not None
+        assert (task.job, task.gives_way) == (variant, True)
+        # The share of its repository is as it was: else another's original would go first.
+        originals = [(await jobs.enqueue(push("c", repository=repository))).id for repository in (REPOSITORY, OTHER)]
+        assert await order(jobs) == originals
+        assert await order(jobs, GIVES_WAY) == [behind.id]
+        unpack = await jobs.claim(Kind.UNPACK, EPOCH, HORIZON)
+        assert unpack is not None
+        assert (unpack.job, unpack.gives_way) == (variant, False)
 
     async def test_who_is_back_is_tried_at_once(self, jobs: Jobs) -> None:
         """What waits for another attempt there is due, other registries and parked tasks stay as they are."""

@@ -4,8 +4,9 @@ import gzip
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from tests.conftest import UPSTREAM
 from tests.rig.containerd import Containerd
 from tests.rig.daemon import Daemon
+from tests.rig.faults import HoldAnswer
 from tests.rig.images import (
     MEDIA,
     Descriptor,
@@ -29,6 +31,7 @@ from tests.rig.images import (
     build_index,
     busybox,
 )
+from tests.rig.proxy import Proxy
 from tests.rig.registry import Registry
 from tests.rig.until import until
 from tests.rig.wire import Wire, digest_of
@@ -129,6 +132,7 @@ def converting(
     containerd: Containerd,
     registry: Registry,
     *,
+    upstream: str = "",
     load: float = 1.0,
     more: Mapping[str, dict[str, object]] | None = None,
     **rule: object,
@@ -136,7 +140,8 @@ def converting(
     """A host whose daemon has such a rule, and more settings."""
     variants = {"load": load, "rules": {"all": {"mode": "tag-suffix", "gain": 0, **rule}}}
     settings: dict[str, dict[str, object]] = {"variants": variants, **(more or {})}
-    with Daemon(directory / "daemon", containerd.address, {UPSTREAM: registry.url}, settings=settings) as daemon:
+    upstreams = {UPSTREAM: upstream or registry.url}
+    with Daemon(directory / "daemon", containerd.address, upstreams, settings=settings) as daemon:
         yield Host(daemon, containerd, registry, f"team/{directory.name}")
         assert not daemon.complaints()
         # What a tag does not lead to any more goes at the next look.
@@ -327,6 +332,34 @@ def test_it_makes_way(host: Host, directory: Path) -> None:
     moved = [line["image"] for line in host.events("task.finished") if line["reason"] == "the tag has moved on"]
     assert moved == [f"{host.name}:v1"]
     assert host.manifest(made["manifest"])["annotations"][VARIANT_OF] == second.digest
+
+
+def test_originals_go_first(directory: Path, containerd: Containerd, registry: Registry) -> None:
+    """A variant waits on its way for those of other images, and no original waits for it: not that of its own tag."""
+    elsewhere, released = build_image(directory / "other", [busybox(f"{directory.name} other")]), threading.Event()
+    with (
+        Proxy(registry.host) as proxy,
+        converting(directory, containerd, registry, mode="index", upstream=proxy.url) as host,
+        ExitStack() as at_the_end,
+    ):
+        at_the_end.callback(released.set)
+        proxy.arm(HoldAnswer(0, released), "HEAD", elsewhere.children[-1].digest)
+        host.push(elsewhere, repository=f"{host.repository}/other")
+        until(lambda: proxy.seen("HEAD", elsewhere.children[-1].digest), "an original is on its way")
+        host.push(image(directory, Layer([Noise("noise", 30 * MIB)])))
+        (made,) = until(lambda: host.events("variant.made"), "there is a variant", 15)
+        until(lambda: proxy.seen("POST", f"{host.repository}/blobs/uploads/")[3:], "it is on its way")
+        again = build_image(directory / "again", [busybox(f"{directory.name} again")])
+        host.push(again)
+        host.daemon.wait(f"{host.name}@{again.digest}", "replicated")
+        assert not registry.manifest(host.repository, made["manifest"])
+        moved = [line["image"] for line in host.events("task.finished") if line["reason"] == "the tag has moved on"]
+        assert moved == [f"{host.name}:v1"]
+        released.set()
+        until(lambda: len(host.events("variant.made")) == 3, "the others get theirs", 15)
+        for line in host.events("variant.made")[1:]:
+            host.daemon.wait(line["variant"], "replicated")
+        until(host.is_clean, "nothing is left of it")
 
 
 def test_others_on_the_processors(directory: Path, containerd: Containerd, registry: Registry) -> None:

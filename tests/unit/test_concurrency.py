@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from mirror.core.concurrency import Locks, SharedLock, Together, in_order, run_all
+from mirror.core.concurrency import Locks, SharedLock, Together, first_of, in_order, run_all
 
 
 class Gauge:
@@ -52,6 +52,54 @@ async def test_a_failure_lets_the_others_finish() -> None:
         await run_all(actions, 2)
     gc.collect()  # a coroutine that was forgotten warns now, and warnings are errors
     assert (gauge.finished, gauge.inside) == (1, 0)
+
+
+async def _give(value: str, turns: int = 0) -> str:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return value
+
+
+async def test_the_first_to_end_counts() -> None:
+    """The others are cancelled, and have ended: those too that take their time for it."""
+    ended: list[str] = []
+
+    async def slowly() -> str:
+        try:
+            return await _give("never", 1_000_000)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("slowly")
+
+    assert await first_of(slowly(), _give("first", 2), _give("second", 3)) == "first"
+    assert ended == ["slowly"]
+
+
+async def test_the_first_may_fail() -> None:
+    """It is raised as it is; so is nothing that comes after the first."""
+
+    async def fail() -> str:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await first_of(_give("never", 1_000_000), fail())
+    assert await first_of(_give("both"), fail()) == "both"
+
+
+async def test_whoever_waits_for_the_first_is_cancelled() -> None:
+    """Then all of them are."""
+    ended = asyncio.Event()
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await first_of(forever(), forever())
+    assert ended.is_set()
 
 
 @pytest.mark.parametrize(("items", "at_once", "most"), [(0, 1, 0), (1, 4, 1), (10, 1, 1), (10, 3, 3), (3, 10, 3)])

@@ -22,11 +22,15 @@ class Line:
         self._leave: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def enter(self, name: str, size: int, since: float = 0, repository: Repository = APP) -> None:
+    async def enter(
+        self, name: str, size: int, since: float = 0, repository: Repository = APP, *, gives_way: bool = False
+    ) -> Wish:
         """Wait for a turn in the background."""
         self._leave[name] = asyncio.Event()
-        self._tasks[name] = asyncio.create_task(self._hold(name, Wish(repository, size, since)))
+        wish = Wish(repository, size, since, gives_way)
+        self._tasks[name] = asyncio.create_task(self._hold(name, wish))
         await settle()
+        return wish
 
     async def _hold(self, name: str, wish: Wish) -> None:
         async with self.turns.turn(wish):
@@ -115,6 +119,38 @@ async def test_each_repository_has_its_share() -> None:
     assert line.order == ["a", "b", "other", "c"]
 
 
+async def test_what_gives_way_comes_last() -> None:
+    """One at a time, in the order in which they came, and only when nobody else is there."""
+    line = Line(2)
+    for name in ("first variant", "second variant"):
+        await line.enter(name, 1, gives_way=True)
+    await line.enter("original", 100 * MIB)
+    await line.leave("first variant")
+    assert line.order == ["first variant", "original"]
+    await line.leave("original")
+    assert line.order == ["first variant", "original", "second variant"]
+
+
+async def test_what_gives_way_takes_nobodys_place() -> None:
+    """Not even the one that large ones have."""
+    line = Line(2)
+    await line.enter("variant", 100 * MIB, gives_way=True)
+    for name in ("large", "small"):
+        await line.enter(name, 100 * MIB if name == "large" else 1)
+    assert line.order == ["variant", "large", "small"]
+
+
+async def test_what_need_not_give_way_any_more() -> None:
+    """It begins at once, if there is a place."""
+    line = Line(2)
+    await line.enter("original", 100 * MIB)
+    wish = await line.enter("variant", 1, gives_way=True)
+    wish.gives_way = False
+    line.turns.grant()
+    await settle()
+    assert line.order == ["original", "variant"]
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_whoever_gives_up_leaves_no_hole(seed: int) -> None:
     """Waiting or having their turn: all others still get theirs, and never too many at once."""
@@ -122,10 +158,12 @@ async def test_whoever_gives_up_leaves_no_hole(seed: int) -> None:
     line = Line(3)
     names = [str(number) for number in range(30)]
     for name in names:
-        await line.enter(name, chance.choice([1, 5 * MIB, 50 * MIB]), chance.random())
+        size, gives_way = chance.choice([1, 5 * MIB, 50 * MIB]), chance.random() < 0.2
+        await line.enter(name, size, chance.random(), gives_way=gives_way)
     for name in chance.sample(names, 15):
         await line.cancel(name)
-        assert len(line.turns._running) <= 3
+        assert sum(not wish.gives_way for wish in line.turns._running) <= 3
+        assert sum(wish.gives_way for wish in line.turns._running) <= 1
     left = [name for name in names if not line._tasks[name].done()]
     while left:
         running = next(name for name in left if name in line.order)

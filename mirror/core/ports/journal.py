@@ -158,11 +158,13 @@ class Grants(Protocol):
 class Rule:
     """Which task is claimed next: none of a `closed` registry, the newest or the oldest first.
 
-    Either way those of the repositories go first that have the fewest running.
+    Either way those of the repositories go first that have the fewest running. It is one of those that give way, or one
+    of those that do not.
     """
 
     closed: frozenset[str] = frozenset()
     newest: bool = False
+    gives_way: bool = False
 
 
 OLDEST = Rule()
@@ -172,13 +174,13 @@ OLDEST = Rule()
 class Queued:
     """So many tasks of one kind are in a state that they have still to leave; `oldest` is when that job was made.
 
-    All of it for people; the time is in Unix seconds.
+    All of it for people; the time is in Unix seconds, and None if all of them give way, as nobody waits for those.
     """
 
     kind: Kind
     state: State
     tasks: int
-    oldest: float
+    oldest: float | None
 
 
 class Jobs(Protocol):
@@ -200,10 +202,10 @@ class Jobs(Protocol):
         Its job's timeline has the first `now`.
         """
 
-    async def next_due(self, kind: Kind, closed: frozenset[str] = frozenset()) -> float | None:
-        """Unix time at which the next task falls due, but for those that wait for another task to end.
+    async def next_due(self, kind: Kind, rule: Rule = OLDEST) -> float | None:
+        """Unix time at which the next task falls due of those that `rule` is about.
 
-        Tasks of `closed` registries do not count.
+        Those that wait for another task to end do not count.
         """
 
     async def settle(self, task: Task, outcome: Outcome, now: float | None = None) -> None:

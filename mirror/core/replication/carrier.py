@@ -1,7 +1,7 @@
 """Bringing blobs to one upstream: asked for first, then mounted from where it lies there already, then sent."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 import structlog
 
@@ -21,6 +21,7 @@ from mirror.core.ports import (
 )
 from mirror.core.replication.doubts import Doubts
 from mirror.core.replication.pace import Throttle
+from mirror.core.replication.precedence import Precedence
 from mirror.core.replication.turns import SMALL, Turns, Wish
 from mirror.core.trace import BLOB, RESULT, SIZE
 from mirror.oci.manifest import Descriptor
@@ -46,6 +47,7 @@ class Carrier:
         transfers: Transfers,
         clock: Clock,
         turns: Turns,
+        precedence: Precedence,
         throttle: Throttle,
         observer: Observer | None = None,
         tracer: Tracer | None = None,
@@ -55,11 +57,12 @@ class Carrier:
         self._transfers = transfers
         self._clock = clock
         self._turns = turns
+        self._precedence = precedence
         self._throttle = throttle
         self._observer = observer or Nobody()
         self._tracer = tracer or Untraced()
         self._locks = Locks()
-        self._listeners: dict[str, list[Reached]] = {}
+        self._wanted: dict[str, list[tuple[Wish, Reached]]] = {}
         self._doubts = Doubts()
 
     async def bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> None:
@@ -70,26 +73,36 @@ class Carrier:
             ContentMissingError: it is neither here nor there.
         """
         said: Attributes = {BLOB: blob.digest, SIZE: blob.size}
-        with self._tracer.span("blob.replicate", said) as span, self._told(blob, reached) as everybody:
+        with self._tracer.span("blob.replicate", said) as span, self._wanting(wish, blob, reached) as everybody:
             async with self._locks.alone(blob.digest):
                 span.note({RESULT: await self._bring(wish, blob, everybody)})
 
     @contextmanager
-    def _told(self, blob: Descriptor, reached: Reached) -> Iterator[Reached]:
+    def _wanting(self, wish: Wish, blob: Descriptor, reached: Reached) -> Iterator[Reached]:
         """Whoever wants a blob is told how far it is, although only one of them at a time is about it."""
-        listeners = self._listeners.setdefault(blob.digest, [])
-        listeners.append(reached)
+        wanted, this = self._wanted.setdefault(blob.digest, []), (wish, reached)
+        wanted.append(this)
 
         def everybody(size: int) -> None:
-            for listener in listeners:
+            for _, listener in wanted:
                 listener(size)
 
         try:
-            yield everybody
+            with nullcontext() if wish.gives_way else self._first(wish for wish, _ in wanted):
+                yield everybody
         finally:
-            listeners.remove(reached)
-            if not listeners:
-                del self._listeners[blob.digest]
+            wanted.remove(this)
+            if not wanted:
+                del self._wanted[blob.digest]
+
+    @contextmanager
+    def _first(self, wishes: Iterable[Wish]) -> Iterator[None]:
+        """Go first, and so do those who are about the same blob already."""
+        for wish in wishes:
+            self._precedence.promote(wish)
+        self._turns.grant()
+        with self._precedence.first():
+            yield
 
     async def _bring(self, wish: Wish, blob: Descriptor, reached: Reached) -> str:
         """See a blob upstream; says whether it was `found` there, `mounted` or `sent`."""
@@ -99,7 +112,7 @@ class Carrier:
             reached(blob.size)
         else:
             async with self._turns.turn(wish):
-                result = await self._transfer(repository, blob, reached)
+                result = await self._transfer(wish, blob, reached)
         self._doubts.end(_asked(repository, blob))
         await _noted(self._transfers.saw(repository, blob.digest, self._clock.now()))
         return result
@@ -120,7 +133,8 @@ class Carrier:
                 self._doubts.grow(asked)
             raise
 
-    async def _transfer(self, repository: Repository, blob: Descriptor, reached: Reached) -> str:
+    async def _transfer(self, wish: Wish, blob: Descriptor, reached: Reached) -> str:
+        repository = wish.repository
         if await self._content.size(blob.digest) is None:
             raise ContentMissingError(blob.digest)
         source = await self._transfers.elsewhere(repository, blob.digest)
@@ -130,7 +144,7 @@ class Carrier:
         if transfer is None:
             reached(blob.size)
         else:
-            await self._send(repository, blob, transfer, reached)
+            await self._send(wish, blob, transfer, reached)
             await self._verify(repository, blob)
             self._observer.sent(repository.registry, blob.size)
         _log.info("blob.sent" if transfer else "blob.mounted", blob=blob.digest, size=blob.size)
@@ -180,11 +194,12 @@ class Carrier:
             await _noted(self._transfers.note(repository, blob.digest, transfer, self._clock.now()))
         return transfer
 
-    async def _send(self, repository: Repository, blob: Descriptor, transfer: Transfer, reached: Reached) -> None:
+    async def _send(self, wish: Wish, blob: Descriptor, transfer: Transfer, reached: Reached) -> None:
         """Send what is missing; when the link breaks in the middle, go on for as long as each try gets further."""
+        repository = wish.repository
         while True:
             try:
-                data = self._paced(blob, transfer.offset, reached)
+                data = self._paced(wish, blob, transfer.offset, reached)
                 return await self._upstream.upload_blob(repository, blob, transfer, data)
             except UpstreamError as error:
                 further = await self._further(repository, blob, transfer, error)
@@ -192,10 +207,11 @@ class Carrier:
                     raise
                 transfer = further
 
-    async def _paced(self, blob: Descriptor, offset: int, reached: Reached) -> AsyncIterator[bytes]:
+    async def _paced(self, wish: Wish, blob: Descriptor, offset: int, reached: Reached) -> AsyncIterator[bytes]:
         """The bytes from `offset`, no faster than they may go."""
         reached(offset)
         async for data in self._content.read(blob.digest, offset):
+            await self._precedence.give_way(wish)
             async for piece in self._throttle.let_through(data):
                 yield piece
                 offset += len(piece)

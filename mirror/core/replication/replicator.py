@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from mirror.core.concurrency import run_all
+from mirror.core.concurrency import first_of, run_all
 from mirror.core.errors import ContentMissingError, UpstreamError
 from mirror.core.jobs import Job, Kind, Outcome, State, Task
-from mirror.core.ports import Content, Grants, Jobs, Tracer, Untraced, Upstream
+from mirror.core.ports import Clock, Content, Grants, Jobs, Tracer, Untraced, Upstream
 from mirror.core.progress import Board, Progress
 from mirror.core.pull import read_whole
 from mirror.core.replication.carrier import Carrier
@@ -23,6 +23,9 @@ _log = structlog.get_logger(__name__)
 
 _ASK_AT_ONCE = 16
 """How many blobs of one job are asked for, or wait for their turn, together."""
+
+_LOOK_EVERY = 1.0
+_MOVED_ON = "the tag has moved on"
 
 
 class Replicator:
@@ -42,6 +45,7 @@ class Replicator:
         carriers: Mapping[str, Carrier],
         fallback: FallbackTags,
         board: Board,
+        clock: Clock,
         tracer: Tracer | None = None,
     ) -> None:
         self._content = content
@@ -51,6 +55,7 @@ class Replicator:
         self._carriers = carriers
         self._fallback = fallback
         self._board = board
+        self._clock = clock
         self._tracer = tracer or Untraced()
 
     async def attempt(self, task: Task) -> Outcome:
@@ -60,11 +65,23 @@ class Replicator:
             UpstreamError, StoreUnavailableError: it did not get there this time.
             ContentMissingError: some of it is gone from here.
         """
+        if not task.gives_way or task.job.reference.tag is None:
+            return await self._replicate(task)
+        # It may be on its way for long, and what comes next under its tag must not wait for that.
+        return await first_of(self._replicate(task), self._moved(task.job))
+
+    async def _moved(self, job: Job) -> Outcome:
+        """Wait until a tag was pushed again, or deleted."""
+        while not await self._jobs.superseded(job):
+            await self._clock.sleep(_LOOK_EVERY)
+        return Outcome(State.CANCELLED, _MOVED_ON)
+
+    async def _replicate(self, task: Task) -> Outcome:
         job = task.job
         upstream = find_upstream(self._upstreams, job)
         manifests = await self._family(job.repository, await self._load(job.digest, job.media_type))
         with self._board.entry(job.id, Kind.REPLICATE) as progress:
-            await self._bring(job, await self._blobs(job.repository, manifests), progress)
+            await self._bring(task, await self._blobs(job.repository, manifests), progress)
         for manifest in manifests:
             with self._tracer.span("manifest.replicate", {MANIFEST: manifest.digest}) as span:
                 span.note({RESULT: await self._send_manifest(upstream, job.repository, manifest)})
@@ -110,21 +127,21 @@ class Replicator:
                 raise ContentMissingError(blob.digest)
         return here
 
-    async def _bring(self, job: Job, blobs: list[Descriptor], progress: Progress) -> None:
+    async def _bring(self, task: Task, blobs: list[Descriptor], progress: Progress) -> None:
         """See every blob upstream: the small ones first, as they are over soon."""
         progress.of = sum(blob.size for blob in blobs)
         by_size = sorted(blobs, key=lambda blob: blob.size)
-        await run_all((self._bring_one(job, blob, progress) for blob in by_size), _ASK_AT_ONCE)
+        await run_all((self._bring_one(task, blob, progress) for blob in by_size), _ASK_AT_ONCE)
 
-    async def _bring_one(self, job: Job, blob: Descriptor, progress: Progress) -> None:
-        seen = 0
+    async def _bring_one(self, task: Task, blob: Descriptor, progress: Progress) -> None:
+        job, seen = task.job, 0
 
         def reached(size: int) -> None:
             nonlocal seen
             progress.done += size - seen
             seen = size
 
-        wish = Wish(job.repository, blob.size, job.created)
+        wish = Wish(job.repository, blob.size, job.created, task.gives_way)
         await self._carriers[job.repository.registry].bring(wish, blob, reached)
 
     async def _send_manifest(self, upstream: Upstream, repository: Repository, manifest: Manifest) -> str:
@@ -143,7 +160,7 @@ class Replicator:
         if job.reference.tag is None:
             return Outcome(State.DONE)
         if await self._jobs.superseded(job):
-            return Outcome(State.DONE, "by digest only: the tag has moved on")
+            return Outcome(State.DONE, f"by digest only: {_MOVED_ON}")
         with self._tracer.span("tag.replicate", {IMAGE: job.image, MANIFEST: manifest.digest}):
             await put_manifest(upstream, job.repository, job.reference.tag, manifest.media_type, manifest.raw)
         _log.info("tag.sent", tag=job.reference.tag)

@@ -13,9 +13,11 @@ from tests.contract.rules.way import BEGIN, UPLOAD, Way
 from tests.contract.store import fresh
 from tests.rig.containerd import Containerd
 from tests.rig.faults import Cut, CutAnswer, Reply
+from tests.rig.until import until
 from tests.rig.wire import Wire
 from tests.unit.clock import EPOCH
 
+PIECE = 1 << 20
 LARGE = SMALL + 1_000_000
 LATER = Reply(429, {"Retry-After": "0"})
 
@@ -75,6 +77,39 @@ async def test_what_is_there_and_not_here(way: Way, containerd: Containerd) -> N
     await way.bring(blob)
     containerd.ctr("content", "rm", blob.digest)
     await way.bring(blob)
+
+
+class TestGivingWay:
+    async def test_a_little_now_and_then(self, way: Way) -> None:
+        """While an original is on its way to any upstream, a piece every ten seconds; then the rest at once."""
+        blob = await way.blob(size=3 * PIECE)
+        async with asyncio.TaskGroup() as group:
+            with way.precedence.first():
+                group.create_task(way.bring(blob, gives_way=True))
+                for number in range(2):
+                    await way.clock.until_asleep(10)
+                    assert way.reached[-1] == number * PIECE
+                    way.clock.advance(10)
+                await way.clock.until_asleep(10)
+        assert way.holds(blob)
+        assert way.sent() == [blob.size]
+
+    async def test_an_original_that_needs_the_same_blob(self, way: Way) -> None:
+        """It does not wait for what goes slowly, nor for what has not begun; the blob is sent once."""
+        first, second, carrier = await way.blob(size=2 * PIECE), await way.blob(size=2 * PIECE), way.carrier()
+        async with asyncio.TaskGroup() as group:
+            with way.precedence.first():
+                slow = group.create_task(way.bring(first, carrier=carrier, gives_way=True))
+                await way.clock.until_asleep(10)
+                waiting = group.create_task(way.bring(second, carrier=carrier, gives_way=True))
+                await asyncio.to_thread(until, lambda: way.proxy.seen("HEAD", second.digest), "it is asked for")
+                await way.bring(second, way.other, carrier)
+                await waiting
+                assert not slow.done()
+                await way.bring(first, carrier=carrier)
+                await slow
+        assert way.holds(second, way.other)
+        assert sorted(way.sent()) == [first.size, second.size]
 
 
 class TestMount:

@@ -1,5 +1,6 @@
 """Copying an image upstream, on a real journal, containerd and registry."""
 
+import asyncio
 import json
 
 import pytest
@@ -59,7 +60,7 @@ async def test_progress(way: Way) -> None:
     task = await way.push(image(*blobs))
     replicator = way.replicator()
     with way.board.entry(-1, Kind.REPLICATE) as mine:
-        await replicator._bring(task.job, blobs, mine)
+        await replicator._bring(task, blobs, mine)
         assert (mine.done, mine.of) == (2000, 2000)
     await replicator.attempt(task)
     assert way.board.find(task.job.id, Kind.REPLICATE) is None
@@ -213,3 +214,24 @@ async def test_a_manifest_that_is_refused(way: Way, code: str, *, transient: boo
     with pytest.raises(UpstreamError, match=code) as refusal:
         await way.replicator().attempt(task)
     assert (refusal.value.transient, refusal.value.status, refusal.value.code) == (transient, 400, code)
+
+
+async def test_a_variant_whose_tag_moves_on(way: Way) -> None:
+    """It is left where it is, so that what comes next under the tag need not wait; its upload can be gone on with."""
+    blob = await way.blob(size=4 << 20)
+    task = await way.push(image(blob), is_variant=True)
+    with way.precedence.first():
+        async with asyncio.TaskGroup() as group:
+            attempt = group.create_task(way.replicator().attempt(task))
+            await way.clock.until_asleep(10)
+            assert way.board.find(task.job.id, Kind.REPLICATE)
+            await way.push(image(await way.blob()))
+            way.clock.advance(1)
+    assert attempt.result() == Outcome(State.CANCELLED, "the tag has moved on")
+    assert way.board.find(task.job.id, Kind.REPLICATE) is None
+    assert not way.holds(blob)
+    assert await way.transfers.find(way.repository, blob.digest)
+    # By digest it is nothing that anything waits for.
+    by_digest = await way.push(image(blob), tag=None, is_variant=True)
+    assert (await way.replicator().attempt(by_digest)).state is State.DONE
+    assert way.holds(blob)

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -301,6 +301,25 @@ async def test_no_more_for_one_upstream_than_allowed(rig: Rig) -> None:
         assert gate.inside == [first.id, other.id]
         gate.let_one_through()
         await gate.until_inside(other, second)
+
+
+async def test_what_gives_way_takes_no_places(rig: Rig) -> None:
+    """A worker is about those that do, or about the others, and neither waits for the other."""
+    gate, behind = Gate(), Gate()
+    variants = [await rig.push(replace(push(tag), is_variant=True)) for tag in "ab"]
+    limits = UpstreamLimits(1, frozenset)
+    async with (
+        rig.working(gate.attempt, upstreams=limits),
+        rig.working(behind.attempt, upstreams=replace(limits, gives_way=True)),
+    ):
+        await behind.until_inside(variants[0])
+        original = await rig.push()
+        await gate.until_inside(original)
+        gate.let_one_through()
+        await rig.until(original, State.DONE)
+        assert behind.inside == [variants[0].id]
+        behind.let_one_through()
+        await behind.until_inside(variants[1])
 
 
 async def test_an_upstream_that_is_away(rig: Rig) -> None:

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from mirror.core.jobs import Job, Kind, NewJob, Task
 from mirror.core.ports import Content, Grants, Jobs, Leases, Replacement, Transfers
@@ -11,6 +12,7 @@ from mirror.core.progress import Board
 from mirror.core.replication.carrier import Carrier
 from mirror.core.replication.fallback import FallbackTags
 from mirror.core.replication.pace import Throttle
+from mirror.core.replication.precedence import Precedence
 from mirror.core.replication.replicator import Replicator
 from mirror.core.replication.restore import Restorer
 from mirror.core.replication.turns import Turns, Wish
@@ -47,6 +49,11 @@ class Way:
     reached: list[int] = field(default_factory=list)
     """What was told of the progress of blobs."""
 
+    @cached_property
+    def precedence(self) -> Precedence:
+        """Shared by all carriers."""
+        return Precedence(self.clock)
+
     @property
     def other(self) -> Repository:
         """A second repository of the same registry."""
@@ -60,6 +67,7 @@ class Way:
             transfers=self.transfers,
             clock=self.clock,
             turns=Turns(4),
+            precedence=self.precedence,
             throttle=Throttle(),
         )
 
@@ -74,6 +82,7 @@ class Way:
             carriers={name: self.carrier() for name in ours},
             fallback=FallbackTags(self.grants),
             board=self.board,
+            clock=self.clock,
         )
 
     def restorer(self, upstreams: Mapping[str, RegistryClient] | None = None) -> Restorer:
@@ -98,19 +107,27 @@ class Way:
         return Descriptor(digest=digest, size=len(data), media_type="application/vnd.example.layer")
 
     async def bring(
-        self, blob: Descriptor, repository: Repository | None = None, carrier: Carrier | None = None
+        self,
+        blob: Descriptor,
+        repository: Repository | None = None,
+        carrier: Carrier | None = None,
+        *,
+        gives_way: bool = False,
     ) -> None:
         """See a blob upstream, by a new carrier if none is given."""
-        wish = Wish(repository or self.repository, blob.size, EPOCH)
+        wish = Wish(repository or self.repository, blob.size, EPOCH, gives_way)
         await (carrier or self.carrier()).bring(wish, blob, self.reached.append)
 
-    async def push(self, raw: bytes, media_type: str = OCI_MANIFEST, tag: str | None = "v1") -> Task:
+    async def push(
+        self, raw: bytes, media_type: str = OCI_MANIFEST, tag: str | None = "v1", *, is_variant: bool = False
+    ) -> Task:
         """Push a manifest; returns its replication."""
         manifest = parse_manifest(raw, media_type)
         edges = {place: child.digest for place, child in manifest.edges().items()}
         await self.content.put(raw, manifest.digest, self.lease, edges)
         reference = Reference(tag=tag, digest=None if tag else manifest.digest)
         new = NewJob(self.repository, reference, manifest.digest, manifest.media_type, self.lease, EPOCH)
+        new = replace(new, is_variant=is_variant)
         if manifest.subject:
             new = replace(new, subject=manifest.subject.digest, referrer=manifest.referrer)
         return await self.task(await self.jobs.enqueue(new))
