@@ -76,7 +76,7 @@ class Daemon:
         self.importers = rooms.importers
         wiring = Wiring(changed, self.manifest_push.in_flight, self.failures)
         self.listing = _listing(settings, rooms, self.space, board)
-        self.operator = _operator(rooms, board, wiring)
+        self.operator = _operator(rooms, board, wiring, self.variants.converter.cancel)
         self.drain = _drain(rooms, gate, wiring)
         self.presence = _presence(rooms, self.space, changed)
         self.readiness = self._readiness(rooms, gate)
@@ -263,7 +263,7 @@ def _listing(settings: config.Settings, rooms: Rooms, space: Space, board: Board
     )
 
 
-def _operator(rooms: Rooms, board: Board, wiring: Wiring) -> Operator:
+def _operator(rooms: Rooms, board: Board, wiring: Wiring, stop: Callable[[int, str], bool]) -> Operator:
     leases = JobLeases(
         jobs=rooms.jobs,
         leases=rooms.leases,
@@ -271,7 +271,7 @@ def _operator(rooms: Rooms, board: Board, wiring: Wiring) -> Operator:
         in_flight=wiring.in_flight,
         changed=wiring.changed,
     )
-    return Operator(jobs=rooms.jobs, leases=leases, board=board, hurry=rooms.hurry, changed=wiring.changed)
+    return Operator(jobs=rooms.jobs, leases=leases, board=board, hurry=rooms.hurry, stop=stop, changed=wiring.changed)
 
 
 def _presence(rooms: Rooms, space: Space, changed: Signal) -> Presence:

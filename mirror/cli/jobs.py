@@ -96,6 +96,8 @@ def retry(ids: tuple[int, ...], path: Path, socket: Path | None, *, everything: 
 def cancel(ids: tuple[int, ...], path: Path, socket: Path | None, *, as_json: bool) -> None:
     """Give jobs up for good that are parked, or wait for their next attempt: they will not get upstream.
 
+    Or the making of a variant, also in the middle.
+
     Exit code 1: at least one was over, or is under way.
     """
     _tell(ask(path, socket, Question("/jobs/cancel", _query(ids), "POST")), "cancelled", as_json=as_json)

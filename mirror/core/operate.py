@@ -26,15 +26,26 @@ class Verdict:
 
 
 class Operator:
-    """The use cases of `registry-mirror jobs`; `hurry` has upstreams that are away asked at once."""
+    """The use cases of `registry-mirror jobs`; `hurry` has upstreams that are away asked at once.
+
+    `stop` has the conversion for a job given up, if there is one, for a reason.
+    """
 
     def __init__(
-        self, *, jobs: Jobs, leases: JobLeases, board: Board, hurry: Callable[[], None], changed: Signal
+        self,
+        *,
+        jobs: Jobs,
+        leases: JobLeases,
+        board: Board,
+        hurry: Callable[[], None],
+        stop: Callable[[int, str], bool],
+        changed: Signal,
     ) -> None:
         self._jobs = jobs
         self._board = board
         self._leases = leases
         self._hurry = hurry
+        self._stop = stop
         self._changed = changed
 
     async def tasks(self, state: State | None, limit: int) -> list[Task]:
@@ -67,7 +78,7 @@ class Operator:
         """Give up the parked and the waiting tasks of these jobs for good, and what holds their content with them.
 
         A job with a task that is being attempted is refused: what an attempt leaves upstream is not known before its
-        end.
+        end. Only a conversion, which may wait for long and leaves nothing, is given up in the middle.
         """
         verdicts = [await self._cancel(job_id) for job_id in job_ids]
         self._changed.fire()
@@ -82,6 +93,8 @@ class Operator:
 
     async def _cancel(self, job_id: int) -> Verdict:
         kinds = tuple(await self._jobs.cancel(job_id, _REASON))
+        if self._stop(job_id, _REASON):
+            kinds = (*kinds, Kind.CONVERT)
         if not kinds:
             return await self._refuse(job_id, "cancel")
         _log.warning("job.cancelled", job=job_id, kinds=kinds)

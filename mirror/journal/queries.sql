@@ -284,7 +284,7 @@ RETURNING job, kind;
 -- name: cancel
 UPDATE tasks SET state = 'cancelled', reason = :reason, not_before = 0
 WHERE job = :job AND state IN ('pending', 'parked')
-AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.job = :job AND r.state = 'running')
+AND NOT EXISTS (SELECT 1 FROM tasks r WHERE r.job = :job AND r.state = 'running' AND r.kind <> 'convert')
 RETURNING kind;
 
 -- name: pushed_again

@@ -387,6 +387,25 @@ def test_others_on_the_processors(directory: Path, containerd: Containerd, regis
         assert begun == [f"{host.name}:v1", f"{host.name}:v1", f"{host.name}:v3"]
 
 
+def test_it_is_given_up_by_hand(directory: Path, containerd: Containerd, registry: Registry) -> None:
+    """One that waits is cancelled at once, and stays it; the original is as it was."""
+    with converting(directory, containerd, registry, load=0.0) as host:
+        host.push(image(directory, Layer([Text("text", MIB)])))
+        (waits,) = until(lambda: host.events("variant.waits"), "it waits")
+        job = str(waits["job"])
+        done = host.daemon.cli("jobs", "cancel", job)
+        assert (done.returncode, done.stdout) == (0, f"{job}: convert cancelled\n"), done
+        (over,) = until(
+            lambda: [line for line in host.events("task.finished") if line["kind"] == "convert"], "it is over"
+        )
+        assert (over["state"], over["reason"]) == ("cancelled", "cancelled by the operator")
+        until(host.is_clean, "nothing is left of it")
+        done = host.daemon.cli("jobs", "cancel", job)
+        assert "nothing to cancel: convert cancelled, replicate done, unpack done" in done.stdout
+        host.daemon.wait(f"{host.name}:v1", "replicated")
+        assert not host.events("layer.converted")
+
+
 def test_by_hand(directory: Path, containerd: Containerd, registry: Registry, daemon: Daemon) -> None:
     """A person gets it at once, and as asked for, also where the settings want none."""
     host = Host(daemon, containerd, registry, f"team/{directory.name}")

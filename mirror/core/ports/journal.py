@@ -248,7 +248,10 @@ class Jobs(Protocol):
         """The tasks of a job, or of all, that are parked or wait for a time are due now; returns job and kind."""
 
     async def cancel(self, job_id: int, reason: str) -> list[Kind]:
-        """Give up a job's tasks that are parked or wait, but none while one of them is running; returns them."""
+        """Give up a job's tasks that are parked or wait, but none while one of them is running; returns them.
+
+        A conversion that is running is in nobody's way.
+        """
 
     async def pushed_again(self, job: Job) -> bool:
         """Whether a push after a delete brought, or is bringing, upstream again what the delete names."""

@@ -1,8 +1,8 @@
 """Making a variant: every layer of gzip becomes one of zstd, and manifests that lead to them are acknowledged."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -44,6 +44,7 @@ from mirror.oci.names import Digest, Reference, Repository, parse_tag
 _log = structlog.get_logger(__name__)
 
 _NOT_WANTED = "no variant is wanted of it any more"
+_REFUSALS = (BadLayerError, ContentMissingError, RecompressionError, RegistryError)
 _LATER = 60.0
 _CLEAR_EVERY = 1.0
 
@@ -54,6 +55,10 @@ class UnwantedError(Exception):
 
 class _MakeWayError(Exception):
     """Somebody waits for another one."""
+
+
+class _CancelledError(Exception):
+    """An operator gave it up; says in which words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,19 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What is to be made of a manifest, for as long as the name leads there; at once, if a person waits for it."""
+    """What is to be made of a manifest, for as long as the name leads there: for a job, or at once for a person."""
 
     repository: Repository
     reference: Reference
     manifest: Manifest
     wish: Wish
     progress: Progress
-    is_for_a_person: bool
+    job: int | None
+
+    @property
+    def is_for_a_person(self) -> bool:
+        """Whether somebody waits for it."""
+        return self.job is None
 
     @property
     def may_have_one(self) -> bool:
@@ -123,6 +133,7 @@ class Converter:
         self.rules = rules
         self._alone = asyncio.Lock()
         self._people = 0
+        self._attempted: dict[int, str] = {}
 
     def is_wanted(self, repository: Repository, reference: Reference, manifest: Manifest) -> bool:
         """Whether there may be a variant to make of what is pushed under a name."""
@@ -149,26 +160,41 @@ class Converter:
             async with self._alone:
                 await self._layers.give_up(job.repository)
             return Outcome(State.SKIPPED, _NOT_WANTED)
-        with self._board.entry(job.id, Kind.CONVERT) as progress:
+        with self._board.entry(job.id, Kind.CONVERT) as progress, self._may_be_cancelled(job.id):
             try:
                 manifest = await self._load(job.digest, job.media_type)
-                errand = _Errand(job.repository, job.reference, manifest, wish, progress, is_for_a_person=False)
+                errand = _Errand(job.repository, job.reference, manifest, wish, progress, job.id)
                 made = await self._convert(errand)
-            except UnwantedError as error:
-                return Outcome(State.SKIPPED, str(error))
-            except _MakeWayError:
-                return Outcome(State.PENDING, "a conversion by hand goes first")
-            except (BadLayerError, ContentMissingError, RecompressionError) as error:
-                _log.warning("variant.refused", reason=str(error))
-                return Outcome(State.SKIPPED, str(error))
-            except RegistryError as error:
-                return self._refused(error)
+            except (UnwantedError, _MakeWayError, _CancelledError, *_REFUSALS) as error:
+                return self._ended(error)
         return Outcome(State.DONE, f"{made.image}: {made.gain:.0%} smaller")
 
-    def _refused(self, error: RegistryError) -> Outcome:
-        if _is_for_now(error):
-            return Outcome(State.PENDING, str(error), self._clock.now() + _LATER)
-        _log.warning("variant.refused", reason=str(error))
+    def cancel(self, job_id: int, reason: str) -> bool:
+        """Have the attempt at a job given up, which takes about a second; False if there is none."""
+        if job_id not in self._attempted:
+            return False
+        self._attempted[job_id] = reason
+        return True
+
+    @contextmanager
+    def _may_be_cancelled(self, job_id: int) -> Iterator[None]:
+        self._attempted[job_id] = ""
+        try:
+            yield
+        finally:
+            del self._attempted[job_id]
+
+    def _ended(self, error: Exception) -> Outcome:
+        """What becomes of a task that made nothing."""
+        match error:
+            case _MakeWayError():
+                return Outcome(State.PENDING, "a conversion by hand goes first")
+            case _CancelledError():
+                return Outcome(State.CANCELLED, str(error))
+            case RegistryError() if _is_for_now(error):
+                return Outcome(State.PENDING, str(error), self._clock.now() + _LATER)
+        if isinstance(error, _REFUSALS):
+            _log.warning("variant.refused", reason=str(error))
         return Outcome(State.SKIPPED, str(error))
 
     async def convert(self, repository: Repository, reference: Reference, wish: Wish, progress: Progress) -> Made:
@@ -186,7 +212,7 @@ class Converter:
         manifest = await self._load(digest, media_type)
         self._people += 1
         try:
-            return await self._convert(_Errand(repository, reference, manifest, wish, progress, is_for_a_person=True))
+            return await self._convert(_Errand(repository, reference, manifest, wish, progress, job=None))
         finally:
             self._people -= 1
 
@@ -264,7 +290,9 @@ class Converter:
 
     async def _check(self, errand: _Errand) -> None:
         """Raise UnwantedError if the name does not lead to the original any more, or there is no room."""
-        if not errand.is_for_a_person:
+        if errand.job is not None:
+            if reason := self._attempted[errand.job]:
+                raise _CancelledError(reason)
             if choose(self.rules, errand.repository) is None:
                 raise UnwantedError(_NOT_WANTED)
             if self._people:

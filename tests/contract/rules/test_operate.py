@@ -1,5 +1,7 @@
 """What a person does about jobs, on a real journal and with real leases."""
 
+from dataclasses import replace
+
 import pytest
 
 from mirror.core.jobs import Job, Kind, NewDelete, NewJob, Outcome, State, Task
@@ -19,9 +21,21 @@ DONE = Outcome(State.DONE)
 
 
 @pytest.fixture
-def operator(jobs: Jobs, leases: Leases, clock: ManualClock, board: Board, changed: Signal) -> Operator:
+def converting() -> set[int]:
+    """The jobs for which a variant is being made."""
+    return set()
+
+
+@pytest.fixture
+def operator(
+    jobs: Jobs, leases: Leases, clock: ManualClock, board: Board, changed: Signal, converting: set[int]
+) -> Operator:
+    def stop(job: int, reason: str) -> bool:
+        assert reason == "cancelled by the operator"
+        return job in converting
+
     job_leases = JobLeases(jobs=jobs, leases=leases, clock=clock, in_flight=frozenset, changed=changed)
-    return Operator(jobs=jobs, leases=job_leases, board=board, hurry=lambda: None, changed=changed)
+    return Operator(jobs=jobs, leases=job_leases, board=board, hurry=lambda: None, stop=stop, changed=changed)
 
 
 async def acknowledge(jobs: Jobs, leases: Leases, new: NewJob, **outcomes: Outcome) -> Job:
@@ -76,6 +90,20 @@ async def test_what_cannot_be_done_is_said(operator: Operator, jobs: Jobs, lease
         Verdict(running.id, refusal="replicate running: cancel it when the attempt is over"),
         Verdict(parked.id, (Kind.REPLICATE,)),
     ]
+
+
+async def test_a_conversion_is_given_up_in_the_middle(
+    operator: Operator, jobs: Jobs, leases: Leases, converting: set[int]
+) -> None:
+    """And the parked tasks of its job with it; its lease is left to the attempt. Before its attempt it has to wait."""
+    job = await acknowledge(jobs, leases, replace(push(), convert=True), replicate=DONE, unpack=PARKED)
+    await claim(jobs, Kind.CONVERT)
+    converting.add(job.id)
+    assert await operator.cancel([job.id]) == [Verdict(job.id, (Kind.UNPACK, Kind.CONVERT))]
+    assert job.lease in await leases.list(JOB_LEASES)
+    converting.clear()
+    refusal = "convert running: cancel it when the attempt is over"
+    assert await operator.cancel([job.id]) == [Verdict(job.id, refusal=refusal)]
 
 
 async def test_the_lease_ends_with_the_job(operator: Operator, jobs: Jobs, leases: Leases, changed: Signal) -> None:
