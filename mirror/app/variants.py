@@ -11,6 +11,8 @@ from mirror.core.push import BlobPush
 from mirror.core.variants.convert import Converter
 from mirror.core.variants.layers import LayerConverter
 from mirror.core.variants.modes import Mode, VariantRule, Wish
+from mirror.core.variants.originals import Originals
+from mirror.core.variants.publish import Publisher
 from mirror.core.variants.quiet import Quiet
 from mirror.runtime.load import Processors
 
@@ -47,13 +49,13 @@ class Variants:
             load=Processors().share,
             most=settings.variants.load,
         )
+        originals = Originals(rooms.content, rooms.grants)
         self.converter = Converter(
-            content=rooms.content,
-            grants=rooms.grants,
             images=rooms.images,
+            originals=originals,
             blobs=blobs,
-            manifests=manifests,
             layers=layers,
+            publisher=Publisher(rooms.images, originals, manifests),
             capacity=space.capacity,
             board=board,
             clock=rooms.clock,

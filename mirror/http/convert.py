@@ -14,7 +14,8 @@ from mirror.core.errors import (
 )
 from mirror.core.progress import Progress
 from mirror.core.registries import Registries
-from mirror.core.variants.convert import Converter, Made, UnwantedError
+from mirror.core.variants.convert import Converter, Made
+from mirror.core.variants.errand import UnwantedError
 from mirror.core.variants.modes import Mode, Wish, choose
 from mirror.http import query
 from mirror.http.events import EventStream, EventStreams
